@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all set-up themselves: system programs through apt (as root; else they say what
+# to install), Python packages into .venv. Nothing but the package registries is needed from the network.
+
+PYTHON ?= python3
+BIN = .venv/bin
+SOURCES = acistore migrations tests benchmarks
+
+.PHONY: demo test lint format bench clean
+
+demo: .venv/.demo-ready
+	@$(BIN)/python -m tests.demo
+
+test: .venv/.dev-ready
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev-ready
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev-ready
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: .venv/.dev-ready
+	$(BIN)/python -m benchmarks.fetch
+
+.venv/.demo-ready: pyproject.toml .ci/system-programs
+	@.ci/system-programs demo
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "Installing acistore and what it needs into .venv …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+.venv/.dev-ready: pyproject.toml .ci/system-programs
+	@.ci/system-programs test
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "Installing acistore and its development tools into .venv …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,191 @@
+"""The command `acistore` as a whole: the options before a command, what commands there are, how it ends."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+from click.shell_completion import get_completion_class, shell_complete
+
+import acistore
+from acistore.cli import images, keep, look, out, trust
+from acistore.cli.output import Output, StdoutClosed
+from acistore.cli.parameters import Checked, Command, Group, configuring, option, usage_error
+from acistore.cli.session import Session
+from acistore.config import environment_variable, parse_insecure_options
+from acistore.errors import AcistoreError
+
+# By this variable the script that `acistore completion` prints asks for the words that fit.
+_COMPLETION = "_ACISTORE_COMPLETE"
+_YES = ("1", "true", "t", "yes", "y", "on")
+
+
+class _Terminated(BaseException):
+    """The process was asked to end (SIGTERM). Like KeyboardInterrupt, so that nothing takes it for an error."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command and returns its exit code; whatever happens has been printed by then."""
+    output = _foreseen(arguments)
+    failure: AcistoreError
+    try:
+        with _terminable():
+            return _invoke(Session(output), arguments)
+    except StdoutClosed:
+        return 0
+    except _Terminated:
+        return 128 + signal.SIGTERM
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        failure = usage_error(error, arguments)
+    except AcistoreError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is one line for the person
+        failure = AcistoreError(f"internal error: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+    output.error(failure)
+    return failure.exit_code
+
+
+def _foreseen(arguments: Sequence[str]) -> Output:
+    """How an error is to be printed that comes before the options are understood."""
+    given = _given(arguments, "color")
+    return Output(
+        json=bool(_given(arguments, "json")), debug=bool(_given(arguments, "debug")), color=given
+    )
+
+
+def _given(arguments: Sequence[str], name: str) -> bool | None:
+    """What a switch seems to be set to, by the last flag or else by the environment."""
+    for argument in reversed(arguments):
+        if argument in (f"--{name}", f"--no-{name}"):
+            return argument == f"--{name}"
+    value = os.environ.get(environment_variable(name))
+    return value.lower() in _YES if value else None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Ends the work on SIGTERM as on Ctrl-C: everything that is open is closed, what is half done is undone."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; clearing up is not to be cut short
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _invoke(session: Session, arguments: Sequence[str]) -> int:
+    if _COMPLETION in os.environ:
+        return shell_complete(cli, {"obj": session}, "acistore", _COMPLETION, os.environ[_COMPLETION])
+    try:
+        with cli.make_context("acistore", list(arguments), obj=session) as ctx:
+            return cli.invoke(ctx) or 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.obj.output.line(f"acistore {acistore.__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=Group,
+    context_settings={"max_content_width": 100},
+    subcommand_metavar="COMMAND [ARGUMENT…]",
+    epilog="""\
+    Every option has an environment variable, ACISTORE_ and its name: ACISTORE_DIR, ACISTORE_GRACE_PERIOD.
+    A flag beats the environment, the environment beats acistore.toml in the configuration directories.
+
+    \b
+    Exit codes: 0 done, 1 failed, 2 wrong call, 3 not found, 4 not trusted, 5 network, 6 store damaged.
+    Tab completion: acistore completion --help
+    """,
+)
+@option("--dir", metavar="DIR", type=click.Path(), help=(
+    "The store. By default /var/lib/acistore for root, ~/.local/share/acistore otherwise."
+))
+@option("--system-config", metavar="DIR", type=click.Path(), help=(
+    "Configuration and keys of the distribution. By default /usr/lib/acistore."
+))
+@option("--local-config", metavar="DIR", type=click.Path(), help=(
+    "Configuration and keys of this machine. By default /etc/acistore."
+))
+@option("--user-config", metavar="DIR", type=click.Path(), help=(
+    "Configuration and keys of this user. By default ~/.config/acistore."
+))
+@option("--insecure-options", metavar="LIST", type=Checked("LIST", parse_insecure_options), help=(
+    "Checks to switch off, comma-separated: image (signatures), tls (certificates), http (allow plain HTTP), "
+    "pubkey (keys over insecure connections), all, none. By default none."
+))
+@option("--json/--no-json", help="Print results and errors as JSON. May also stand after the command.")
+@option("-q", "--quiet/--no-quiet", help="Print no progress, warnings or notes: errors alone.")
+@option("-v", "--verbose/--no-verbose", help="Say what is done, and why.")
+@option("--debug/--no-debug", help="Say everything, and print tracebacks.")
+@option("--color/--no-color", default=None, help=(
+    "Colours on stderr. By default on a terminal, unless NO_COLOR is set."
+))
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Print the version.",
+)
+@click.pass_context
+def cli(
+    ctx: click.Context, json: bool, quiet: bool, verbose: bool, debug: bool, color: bool | None, **_: object
+) -> None:
+    """Signed container images by name, without a registry.
+
+    acistore finds an App Container Image by its name (discovery), checks its signature against the keys that
+    are trusted for this name, and keeps it in a content-addressed store.
+
+    \b
+      acistore trust add --prefix example.com/app     trust the publisher's keys, after review
+      acistore fetch example.com/app:1.0              discover, verify, store
+      acistore list                                   look at what there is
+      acistore export example.com/app:1.0 app.aci     take it out, bit for bit
+    """
+    session: Session = ctx.obj
+    session.output.json = json
+    session.output.quiet = quiet
+    session.output.debug = debug
+    session.output.color = color
+    session.verbose = verbose or debug
+    session.flags = configuring(ctx.params)
+    session.listen()
+
+
+@click.command(cls=Command, short_help="Print the script that completes words with Tab.")
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_obj
+def completion(session: Session, shell: str) -> None:
+    """Print the script that makes bash, zsh or fish complete commands, options, image names and IDs.
+
+    \b
+      eval "$(acistore completion bash)"            in ~/.bashrc
+      eval "$(acistore completion zsh)"             in ~/.zshrc
+      acistore completion fish | source             in ~/.config/fish/config.fish
+    """
+    script = get_completion_class(shell)
+    assert script is not None
+    session.output.lines(script(cli, {}, "acistore", _COMPLETION).source().splitlines())
+
+
+cli.add_section("Get images", images.discover, images.fetch)
+cli.add_section("Trust", trust.trust)
+cli.add_section("Look", look.list_, look.show)
+cli.add_section("Keep the store", keep.rm, keep.gc, keep.verify)
+cli.add_section("Take out", out.export)
+cli.add_command(completion)

@@ -1,0 +1,250 @@
+"""The kinds of options, arguments and commands that the command line is made of, on top of click.
+
+Here is how every option gets its environment variable, how `--json` comes to stand after any command, how help
+is grouped, and what a wrong call is answered. Which options there are is up to the commands.
+"""
+
+import difflib
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+import acistore
+from acistore.config import Config, environment_variable, parse_duration, parse_size
+from acistore.errors import UsageError
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+# Options before the command that set the configuration.
+CONFIGURING = ("dir", "system_config", "local_config", "user_config", "insecure_options")
+
+# What other tools call our commands.
+_KNOWN_ELSEWHERE = {
+    "images": "list",
+    "ls": "list",
+    "pull": "fetch",
+    "inspect": "show",
+    "cat-manifest": "show",
+    "remove": "rm",
+    "delete": "rm",
+    "prune": "gc",
+    "check": "verify",
+    "save": "export",
+}
+
+
+def option(*declarations: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
+    """A click option with the environment variable that the contract gives it."""
+    long_form = next(each for each in declarations if each.startswith("--")).split("/")[0]
+    variable = environment_variable(long_form.removeprefix("--"))
+    return click.option(*declarations, envvar=variable, **attributes)
+
+
+class Checked(click.ParamType):
+    """Text that a parser of the configuration accepts. It is handed on as it was given, since Config parses it."""
+
+    def __init__(self, name: str, parse: Callable[[object], object]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+SIZE = Checked("SIZE", parse_size)
+DURATION = Checked("DURATION", parse_duration)
+
+
+class Image(click.ParamType):
+    """An image name or an ID, completed from what is in the store."""
+
+    name = "IMAGE"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        words: list[str] = []
+        with suppress(Exception):  # a shell that completes is no place for errors
+            words = _words_for_images(Config.load(configuring(ctx.find_root().params)).dir)
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def _words_for_images(directory: Path) -> list[str]:
+    if not (directory / "acistore.db").exists():
+        return []
+    with acistore.Store.open(directory) as store:
+        images = store.list()
+    names = {image.name for image in images}
+    versions = {f"{image.name}:{image.labels['version']}" for image in images if "version" in image.labels}
+    return sorted(names | versions) + [str(image.id) for image in images]
+
+
+def configuring(params: Mapping[str, object]) -> dict[str, object]:
+    """Of all options before the command those that set the configuration."""
+    return {name: params.get(name) for name in CONFIGURING}
+
+
+image = click.argument("image", metavar="IMAGE", type=Image())
+images = click.argument("images", metavar="IMAGE…", type=Image(), nargs=-1, required=True)
+any_images = click.argument("images", metavar="[IMAGE…]", type=Image(), nargs=-1)
+
+
+def _set_json(ctx: click.Context, _param: click.Parameter, value: bool | None) -> None:
+    if value is not None and not ctx.resilient_parsing:
+        ctx.find_root().obj.output.json = value
+
+
+def _print_help(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.find_root().obj.output.lines(ctx.get_help().splitlines())
+        ctx.exit()
+
+
+def _help_option() -> click.Option:
+    # click's own would print past our handling of a reader that has gone away.
+    return click.Option(
+        ["-h", "--help"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_print_help,
+        help="Print this and exit.",
+    )
+
+
+class Command(click.Command):
+    """A command, with `--json` among its options."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, add_help_option=False, **attributes)
+        # Its environment variable is that of the option before the command, which this one overrides.
+        self.params.append(
+            click.Option(
+                ["--json/--no-json"],
+                default=None,
+                expose_value=False,
+                callback=_set_json,
+                help="Print the result, and errors, as JSON.",
+            )
+        )
+        self.params.append(_help_option())
+
+
+class Group(click.Group):
+    """Commands under headings, those of a group in it among the others."""
+
+    command_class = Command
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, no_args_is_help=False, add_help_option=False, **attributes)
+        self.params.append(_help_option())
+        self._sections: dict[str, Sequence[click.Command]] = {}
+
+    def add_section(self, heading: str, *commands: click.Command) -> None:
+        """Adds commands that help shows under a heading."""
+        self._sections[heading] = commands
+        for command in commands:
+            self.add_command(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections = self._sections or {"Commands": list(self.commands.values())}
+        rows = {heading: _rows(commands) for heading, commands in sections.items()}
+        widest = max(len(row[0]) for section in rows.values() for row in section)
+        for heading, section in rows.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), text) for name, text in section])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        output = ctx.find_root().obj.output
+        if not args and not output.json and not ctx.resilient_parsing:
+            output.say(ctx.get_help().splitlines())
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            raise self._unknown(args[0], ctx)
+        return super().resolve_command(ctx, args)
+
+    def _unknown(self, name: str, ctx: click.Context) -> UsageError:
+        near = difflib.get_close_matches(name, self.commands, n=1)
+        if _KNOWN_ELSEWHERE.get(name) in self.commands:
+            near = [_KNOWN_ELSEWHERE[name]]
+        return UsageError(
+            f'{ctx.command_path} has no command "{name}"',
+            facts={"did you mean": f"{ctx.command_path} {near[0]}"} if near else None,
+            next_step=f"{ctx.command_path} --help",
+        )
+
+
+def _rows(commands: Sequence[click.Command], before: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for command in commands:
+        name = f"{before}{command.name}"
+        if isinstance(command, click.Group):
+            rows += _rows(list(command.commands.values()), f"{name} ")
+        else:
+            rows.append((name, command.get_short_help_str(limit=100)))
+    return rows
+
+
+def usage_error(error: click.ClickException, arguments: Sequence[str]) -> UsageError:
+    """What is wrong with a call, in our words."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    path = ctx.command_path if ctx else "acistore"
+    next_step = f"{path} --help"
+    match error:
+        case click.NoSuchOption() if ctx and (general := _general_option(ctx, error.option_name)):
+            return UsageError(
+                f"{error.option_name} stands before the command",
+                next_step=_with_option_in_front(arguments, general, error.option_name),
+            )
+        case click.NoSuchOption():
+            near = {"did you mean": error.possibilities[0]} if error.possibilities else None
+            return UsageError(f"{path} has no option {error.option_name}", facts=near, next_step=next_step)
+        case click.MissingParameter() if error.param:
+            return UsageError(f"{path}: {_called(error.param)} is missing", next_step=next_step)
+        case click.BadParameter() if error.param:
+            hint = _called(error.param, ctx)
+            return UsageError(f"{hint}: {_phrase(error.message)}", next_step=next_step)
+    return UsageError(f"{path}: {_phrase(error.format_message())}", next_step=next_step)
+
+
+def _phrase(sentence: str) -> str:
+    return (sentence[:1].lower() + sentence[1:]).rstrip(".")
+
+
+def _called(param: click.Parameter, ctx: click.Context | None = None) -> str:
+    """What the person wrote who gave the parameter."""
+    source = ctx.get_parameter_source(param.name) if ctx and param.name else None
+    if source is click.core.ParameterSource.ENVIRONMENT and isinstance(param.envvar, str):
+        return param.envvar
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
+
+
+def _general_option(ctx: click.Context, name: str) -> click.Option | None:
+    for param in ctx.find_root().command.params if ctx.parent else []:
+        if isinstance(param, click.Option) and name in (*param.opts, *param.secondary_opts):
+            return param
+    return None
+
+
+def _with_option_in_front(arguments: Sequence[str], general: click.Option, name: str) -> str:
+    """The call as it was meant."""
+    words = list(arguments)
+    place = next((i for i, word in enumerate(words) if word.split("=")[0] == name), None)
+    if place is None:  # one of several short options in one word
+        return "acistore --help"
+    length = 1 if general.is_flag or "=" in words[place] else 2
+    return shlex.join(["acistore", *words[place : place + length], *words[:place], *words[place + length :]])

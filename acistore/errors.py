@@ -1,0 +1,206 @@
+"""Every error that acistore raises on purpose: one class per thing that a caller would handle differently.
+
+A message says in one line what failed on what; `facts` are labelled details; `next_step` is what to do about
+it, as a command where there is one. How they are printed, and what each exit code means: the command-line
+contract, sections Errors and Exit codes. The class name is the `kind` that scripts see.
+"""
+
+from collections.abc import Mapping
+
+
+class AcistoreError(Exception):
+    """The root of all errors here. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, facts: Mapping[str, str] | None = None, next_step: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts: dict[str, str] = dict(facts or {})
+        self.next_step = next_step
+
+
+# 1: failed for a reason of its own
+
+
+class ArchiveRefused(AcistoreError):
+    """What was to be stored is not a valid App Container Image: its compression, tar, layout or size."""
+
+
+class InvalidManifest(ArchiveRefused):
+    """An image manifest breaks the schema; the message begins with the field."""
+
+
+class ImageInUse(AcistoreError):
+    """The image is pinned, or another image depends on it."""
+
+
+class StoreTooNew(AcistoreError):
+    """The store was written by a newer acistore, whose schema this one does not know."""
+
+
+class StoreUnavailable(AcistoreError):
+    """The store can't be opened or written: permissions, a full disk, a lock that is never released."""
+
+
+class ProgramMissing(AcistoreError):
+    """A program that is needed (gpg) is not installed or doesn't work; the next step installs it."""
+
+
+class DependencyCycle(AcistoreError):
+    """An image depends on itself through its dependencies, or they nest deeper than the limit."""
+
+
+class FileUnusable(AcistoreError):
+    """A file named by the caller can't be read or written."""
+
+
+# 2: the call is wrong
+
+
+class UsageError(AcistoreError):
+    """A wrong option, argument or combination of them."""
+
+    exit_code = 2
+
+
+class InvalidName(UsageError):
+    """Not an image name, label, identifier or image ID."""
+
+
+class AmbiguousImage(UsageError):
+    """An ID prefix that fits several images; the facts list them."""
+
+
+class ConfigError(UsageError):
+    """A configuration file or environment variable that can't be understood."""
+
+
+class NoTerminal(UsageError):
+    """A question has to be answered and there is no terminal to ask at; the next step names the flag."""
+
+
+# 3: not found
+
+
+class NotFound(AcistoreError):
+    """What was asked for does not exist, here or at the server."""
+
+    exit_code = 3
+
+
+class EndpointNotFound(NotFound):
+    """Discovery found no (usable) endpoint, or no key, for a name."""
+
+
+class ImageNotFound(NotFound):
+    """The store holds no such image."""
+
+
+class KeyNotFound(NotFound):
+    """The trust store holds no such key."""
+
+
+class ResourceNotFound(NotFound):
+    """A server answered 4xx for a URL."""
+
+
+# 4: not trusted
+
+
+class NotTrusted(AcistoreError):
+    """The image is not admitted: its signature, its signer or the policy says no."""
+
+    exit_code = 4
+
+
+class NoTrustedKey(NotTrusted):
+    """No key at all is trusted for the name."""
+
+
+class UntrustedSigner(NotTrusted):
+    """Signed, but by a key that is not trusted for the name."""
+
+
+class SignatureMissing(NotTrusted):
+    """The image has no signature."""
+
+
+class MalformedSignature(NotTrusted):
+    """What should be a detached OpenPGP signature is something else."""
+
+
+class BadSignature(NotTrusted):
+    """The signature does not fit the image: one of the two was altered."""
+
+
+class ExpiredSignature(NotTrusted):
+    """The signature itself has expired."""
+
+
+class ExpiredKey(NotTrusted):
+    """The signing key has expired."""
+
+
+class RevokedKey(NotTrusted):
+    """The signing key was revoked by its owner."""
+
+
+class WeakSignature(NotTrusted):
+    """The signature rests on a broken digest (MD5, SHA-1) or a key too short."""
+
+
+class ImageMismatch(NotTrusted):
+    """What was fetched is not what was asked for: another name, label, version or image ID."""
+
+
+class KeyRefused(NotTrusted):
+    """A key that can't be added: not an OpenPGP public key, secret, unexpected, expired or revoked."""
+
+
+class ConsentRefused(NotTrusted):
+    """The person at the terminal said no."""
+
+
+# 5: network
+
+
+class NetworkError(AcistoreError):
+    """A server could not be reached or did not answer usefully."""
+
+    exit_code = 5
+
+
+class ConnectionFailed(NetworkError):
+    """No connection: the name does not resolve, nobody listens, or the time is up."""
+
+
+class TLSFailed(NetworkError):
+    """The server's certificate or its TLS is not acceptable."""
+
+
+class ServerFailed(NetworkError):
+    """A server answered 5xx, or with something that HTTP does not allow."""
+
+
+class TransferFailed(NetworkError):
+    """A download broke off, was too slow, or did not have the size that was announced."""
+
+
+class LimitExceeded(NetworkError):
+    """A response is larger, slower or more redirected than the limits allow."""
+
+
+class InsecureTransport(NetworkError):
+    """Plain HTTP, directly or by redirect, without the option that allows it."""
+
+
+# 6: the store is damaged
+
+
+class StoreDamaged(AcistoreError):
+    """Bytes in the store are not what was stored, or the database can't be read."""
+
+    exit_code = 6

@@ -1,0 +1,82 @@
+"""What was asked for: how the text that a person gives is read, and what an image must be to be the answer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from acistore.errors import FileUnusable, ImageMismatch
+from acistore.manifest import Dependency, ImageManifest
+from acistore.naming import ImageID, ImageName
+
+SIGNATURE_SUFFIX = ".asc"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an image has to be. `shown` is what it is called in messages.
+
+    `name` is None when any name is right, as for a URL; `size` bounds the download in bytes.
+    """
+
+    shown: str
+    name: ImageName | None = None
+    image_id: ImageID | None = None
+    size: int | None = None
+
+    @classmethod
+    def by_name(cls, name: ImageName) -> "Asked":
+        return cls(str(name), name)
+
+    @classmethod
+    def as_dependency(cls, dependency: Dependency) -> "Asked":
+        """By name and labels, and by ID and size where the manifest pins them (appc spec, aci.md § Dependency
+        Matching)."""
+        name = dependency.image_name
+        return cls(str(name), name, dependency.image_id, dependency.size)
+
+    @property
+    def as_latest(self) -> bool:
+        """Whether it is the newest version that is wanted, whatever that is."""
+        return self.name is not None and not self.name.version and self.image_id is None
+
+    def check(self, image_id: ImageID, manifest: ImageManifest) -> None:
+        """Raises ImageMismatch when the image is another one (appc spec, discovery.md § Validation)."""
+        problems = []
+        if self.name is not None:
+            if manifest.name != self.name.name:
+                problems.append(f'name "{self.name.name}" was asked for, and the image has "{manifest.name}"')
+            problems += self.name.mismatches(manifest.labels)
+        if self.image_id not in (None, image_id):
+            problems.append(f"ID {self.image_id} is demanded, and the image has {image_id}")
+        if problems:
+            raise ImageMismatch(
+                f"{self.shown} is not what was asked for: {problems[0]}",
+                facts={"asked for": str(self.name or self.image_id), "found": str(manifest.image_name)},
+                next_step="ask its publisher: the image at this place is another one",
+            )
+
+
+def is_url(text: str) -> bool:
+    return text.startswith(("https://", "http://"))
+
+
+def is_path(text: str) -> bool:
+    return text.startswith(("/", ".", "file:"))
+
+
+def path_of(text: str) -> Path:
+    """The path that `/…`, `./…` or `file:…` means. Raises FileUnusable for a `file:` URL of another host."""
+    if not text.startswith("file:"):
+        return Path(text)
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost"):
+        raise FileUnusable(f"{text} is on another host: {parts.netloc}")
+    return Path(unquote(parts.path))
+
+
+def signature_beside(place: str) -> str:
+    """Where the signature of an image is unless something else is said: `.asc` behind its URL's path, or path."""
+    if not is_url(place):
+        return place + SIGNATURE_SUFFIX
+    parts = urlsplit(place)
+    return urlunsplit(parts._replace(path=parts.path + SIGNATURE_SUFFIX))

@@ -1,0 +1,9 @@
+"""The content-addressed store: images and file bodies under their SHA-512, indexed in SQLite.
+
+Its format, its invariants and what a crash at each step leaves: docs/store.md.
+"""
+
+from acistore.store.records import Admission, Remote, StoredImage
+from acistore.store.store import Store
+
+__all__ = ["Admission", "Remote", "Store", "StoredImage"]

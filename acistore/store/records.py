@@ -1,0 +1,114 @@
+"""The values that the store takes and gives. They hold no connection and no open file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from acistore.manifest import ImageManifest
+from acistore.naming import ImageID, ImageName
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One image in the store. `size` is the bytes of its uncompressed tar; times are UTC."""
+
+    key: int = field(repr=False)
+    id: ImageID
+    name: str
+    labels: Mapping[str, str]
+    size: int
+    imported_at: datetime
+    last_used_at: datetime
+    pinned: bool
+    latest: bool
+    raw_manifest: bytes = field(repr=False)
+
+    @property
+    def image_name(self) -> ImageName:
+        return ImageName(self.name, self.labels)
+
+    @property
+    def manifest(self) -> ImageManifest:
+        return ImageManifest.parse(self.raw_manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Why an image was let in: the key and rule that spoke for it, or which checks were switched off.
+
+    `rule` is the prefix that the key is trusted for, or `root`; `signature_digest` the SHA-512 of the signature
+    file as it was verified; `url` where the image came from, a path for a local file.
+    """
+
+    verdict: str
+    admitted_at: datetime
+    scheme: str | None = None
+    fingerprint: str | None = None
+    signer: str | None = None
+    rule: str | None = None
+    signature_digest: bytes | None = None
+    signed_at: datetime | None = None
+    url: str | None = None
+    insecure: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What is known of an image's URL, for the next time that it is asked: RFC 9111 validators and freshness.
+
+    `asked` is the image name that discovery found the URL for, None for a URL that was asked for itself;
+    `max_age` is seconds.
+    """
+
+    url: str
+    asked: str | None
+    signature_url: str | None
+    etag: str | None
+    last_modified: str | None
+    max_age: int
+    fetched_at: datetime
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether the server said that it need not be asked yet."""
+        return now < self.fetched_at + timedelta(seconds=self.max_age)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where bytes lie: a range of a pack. Offsets and lengths in bytes."""
+
+    pack: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is not as it was stored. `path` is inside the image where that is known."""
+
+    image: StoredImage | None
+    what: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    images_checked: int
+    bytes_checked: int
+    damaged: tuple[Damage, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.damaged
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a garbage collection did, or would do. `freed_size` is bytes on disk."""
+
+    dry_run: bool
+    images: tuple[tuple[StoredImage, str], ...]
+    blobs: int
+    packs: int
+    compacted: int
+    freed_size: int

@@ -1,0 +1,94 @@
+"""What is SQLite's own: how a database file is opened, locked, copied and checked. The rest speaks SQLAlchemy.
+
+A read is one snapshot (WAL); a write transaction takes the write lock when it begins, so that what it reads
+still holds when it commits.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from acistore.errors import AcistoreError, StoreDamaged, StoreUnavailable
+
+# How long a writer waits for another one's transaction, in seconds. Transactions here take milliseconds.
+BUSY_TIMEOUT = 60.0
+# Variables of one statement, well below SQLite's default of 32,766.
+BATCH = 900
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class Database:
+    """One SQLite file. `read` and `write` give a connection inside a transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = _engine(path)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {setting}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    @event.listens_for(engine, "handle_error")
+    def translate(context: ExceptionContext) -> None:
+        original = context.original_exception
+        if isinstance(original, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
+            original, sqlite3.IntegrityError
+        ):
+            context.chained_exception = store_error(original, path)
+
+    return engine
+
+
+def store_error(error: BaseException, path: Path) -> AcistoreError:
+    """What a database error means to the owner of the store."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _DAMAGE:
+        return StoreDamaged(f"the store's database {path} is damaged: {error}")
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnavailable(f"the disk of the store {path.parent} is full")
+    return StoreUnavailable(f"the store's database {path} can't be used: {error}")
+
+
+def copy(source: Path, target: Path) -> None:
+    """A copy of a database as of one moment, whoever else is writing to it; on disk when this returns."""
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as duplicate:
+        original.backup(duplicate)
+
+
+def integrity_problems(database: Database) -> list[str]:
+    """What SQLite finds wrong with the file, its indexes and its references; nothing when all is well."""
+    with database.read() as connection:
+        rows = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    problems = [str(row) for row in rows if row != "ok"]
+    return problems + [f"table {orphan[0]} refers to a missing row of {orphan[2]}" for orphan in orphans]

@@ -1,0 +1,117 @@
+"""The directories of a store on disk, and its private files: unfinished packs, and downloads on their way in.
+
+A file here is locked (flock) by whoever is writing it; what is not locked was left behind and may be collected.
+"""
+
+import fcntl
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from acistore.errors import StoreUnavailable
+
+
+class Workspace:
+    """`packs/` and the database are for everyone who may read the store; `spool/` and `tmp/` for its writers."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = root / "acistore.db"
+        self.packs = root / "packs"
+        self.spool = root / "spool"
+        self.tmp = root / "tmp"
+
+    def create(self) -> None:
+        """Makes the directories that are missing. Raises StoreUnavailable."""
+        try:
+            for directory in (self.root, self.packs):
+                directory.mkdir(parents=True, exist_ok=True)
+            for directory in (self.spool, self.tmp):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the store {self.root} can't be made: {error.strerror}",
+                next_step="choose another place with --dir DIR",
+            ) from error
+
+    @contextmanager
+    def scratch(self) -> Iterator[BinaryIO]:
+        """A new locked file in `tmp/`, which is private; gone at the end unless it was renamed away."""
+        path = self.tmp / uuid.uuid4().hex
+        with path.open("xb", buffering=1 << 20) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield file
+            finally:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def spool_file(self, source: str, *, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
+        """The one spool file for a source (a URL), empty and locked; gone at the end.
+
+        Another process that fetches the same source is waited for, after `waiting` was called.
+        """
+        path = self.spool / hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
+        with _lock_named(path, waiting) as file:
+            file.truncate(0)
+            try:
+                yield file
+            finally:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _lock_named(path: Path, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
+    """Opens and locks a file that others lock, and unlink when they are done: so until it is the named one."""
+    while True:
+        with path.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_named(file, path):
+                yield file
+                return
+
+
+def _is_named(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
+    """Deletes a file nobody has locked, if it is `unwanted` still; returns the bytes freed on disk."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_named(file, path) or not unwanted():
+                return 0
+            freed = disk_size(path)
+            path.unlink()
+            return freed
+    except (BlockingIOError, FileNotFoundError):
+        return 0
+
+
+def disk_size(path: Path) -> int:
+    """The bytes that a file occupies on disk; 0 when it is gone."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes names that were created in or renamed into a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

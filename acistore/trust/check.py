@@ -1,0 +1,70 @@
+"""The signature of one image from claim to proof: the room's own story, for whoever fetches an image."""
+
+import hashlib
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from acistore.trust import policy
+from acistore.trust.keystore import TrustStore
+from acistore.trust.openpgp import Keyring
+from acistore.trust.packets import read_signatures
+from acistore.trust.policy import Verdict
+from acistore.trust.results import SignatureResult
+
+
+class SignatureCheck:
+    """Checks a detached signature over data that is still to come. Used as a context manager.
+
+    Entering it raises when the claims are enough to refuse: NoTrustedKey, UntrustedSigner, MalformedSignature.
+    Then the data goes through `feed`, `finish` proves the signature, and `verdict` judges the image for a name.
+    `name` is None as long as the image has not told it. `image` is what it is called in messages.
+    """
+
+    def __init__(self, image: str, name: str | None, signature: bytes, trust: TrustStore) -> None:
+        self.digest = hashlib.sha512(signature).digest()
+        self._image = image
+        self._name = name
+        self._trust = trust
+        self._signatures = read_signatures(signature)
+        self._stack = ExitStack()
+        self._results: tuple[SignatureResult, ...] = ()
+
+    def __enter__(self) -> Self:
+        keys = self._trust.keys_for(self._name) if self._name else self._trust.everything_trusted()
+        if refusal := policy.judge_issuers(self._image, self._name, self._signatures, keys):
+            raise refusal
+        with self._stack:
+            keyring = self._stack.enter_context(Keyring(key.block for key in keys))
+            self._verification = self._stack.enter_context(keyring.verification(self._signatures))
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def feed(self, data: bytes) -> None:
+        """The next piece of the image as it is served. Raises ProgramMissing."""
+        self._verification.feed(data)
+
+    def finish(self) -> None:
+        """All data was fed. Raises NotTrusted when the image is refused whatever its name, and ProgramMissing."""
+        self._results = self._verification.finish()
+        self.verdict(self._name).raise_if_refused()
+
+    def verdict(self, name: str | None) -> Verdict:
+        """Whether the image is admitted under this name; None stands for any name that a key is trusted for."""
+        keys = self._trust.keys_for(name) if name else self._trust.everything_trusted()
+        return policy.judge(self._image, name, self._results, keys)
+
+
+def is_still_trusted(fingerprint: str, name: str, trust: TrustStore) -> bool:
+    """Whether a key that admitted an image of this name once would do so now: trusted, not expired or revoked."""
+    keys = [key for key in trust.keys_for(name) if key.fingerprint == fingerprint]
+    if not keys:
+        return False
+    with Keyring(key.block for key in keys) as keyring:
+        known = keyring.keys.get(fingerprint)
+    return known is not None and not known.expired and not known.revoked

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from acistore.keys import KeyMaterial, discover_keys, read_key
     from acistore.manifest import ImageManifest
     from acistore.naming import ImageID, ImageName
-    from acistore.net import Client
+    from acistore.net.client import Client
     from acistore.store import Store, StoredImage
-    from acistore.trust import TrustStore
+    from acistore.trust.keystore import TrustStore
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,7 @@ __all__ = [
 
 _HOMES = {
     "AcistoreError": "errors",
-    "Client": "net",
+    "Client": "net.client",
     "Config": "config",
     "Fetched": "fetch",
     "Fetcher": "fetch",
@@ -54,7 +54,7 @@ _HOMES = {
     "Resolver": "discovery",
     "Store": "store",
     "StoredImage": "store",
-    "TrustStore": "trust",
+    "TrustStore": "trust.keystore",
     "discover_keys": "keys",
     "read_key": "keys",
 }

@@ -42,7 +42,7 @@ class KeyMaker:
 
     def gpg(self, *arguments: str, at: str | None = None, stdin: bytes = b"") -> bytes:
         """What gpg writes to stdout, with its clock standing at `at`."""
-        command = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+        command = ["gpg", "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
         if at is not None:
             command += ["--faked-system-time", f"{at}!"]
         done = subprocess.run(

@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
-from click.shell_completion import get_completion_class, shell_complete
+from click.shell_completion import BashComplete, FishComplete, ZshComplete, shell_complete
 
 import acistore
 from acistore.cli import images, keep, look, out, trust
 from acistore.cli.output import Output, StdoutClosed
-from acistore.cli.parameters import Checked, Command, Group, configuring, option, usage_error
+from acistore.cli.parameters import Command, Group, checking, configuring, option, usage_error
 from acistore.cli.session import Session
 from acistore.config import environment_variable, parse_insecure_options
 from acistore.errors import AcistoreError
 
 # By this variable the script that `acistore completion` prints asks for the words that fit.
 _COMPLETION = "_ACISTORE_COMPLETE"
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 _YES = ("1", "true", "t", "yes", "y", "on")
 
 
@@ -53,18 +54,20 @@ def run(arguments: Sequence[str]) -> int:
 
 def _foreseen(arguments: Sequence[str]) -> Output:
     """How an error is to be printed that comes before the options are understood."""
-    given = _given(arguments, "color")
+    no_color = _given(arguments, "--no-color", "--color")
     return Output(
-        json=bool(_given(arguments, "json")), debug=bool(_given(arguments, "debug")), color=given
+        json=bool(_given(arguments, "--json", "--no-json")),
+        debug=bool(_given(arguments, "--debug", "--no-debug")),
+        color=None if no_color is None else not no_color,
     )
 
 
-def _given(arguments: Sequence[str], name: str) -> bool | None:
+def _given(arguments: Sequence[str], switch: str, opposite: str) -> bool | None:
     """What a switch seems to be set to, by the last flag or else by the environment."""
     for argument in reversed(arguments):
-        if argument in (f"--{name}", f"--no-{name}"):
-            return argument == f"--{name}"
-    value = os.environ.get(environment_variable(name))
+        if argument in (switch, opposite):
+            return argument == switch
+    value = os.environ.get(environment_variable(switch.removeprefix("--")))
     return value.lower() in _YES if value else None
 
 
@@ -105,7 +108,6 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 @click.group(
     cls=Group,
     context_settings={"max_content_width": 100},
-    subcommand_metavar="COMMAND [ARGUMENT…]",
     epilog="""\
     Every option has an environment variable, ACISTORE_ and its name: ACISTORE_DIR, ACISTORE_GRACE_PERIOD.
     A flag beats the environment, the environment beats acistore.toml in the configuration directories.
@@ -115,36 +117,67 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     Tab completion: acistore completion --help
     """,
 )
-@option("--dir", metavar="DIR", type=click.Path(), help=(
-    "The store. By default /var/lib/acistore for root, ~/.local/share/acistore otherwise."
-))
-@option("--system-config", metavar="DIR", type=click.Path(), help=(
-    "Configuration and keys of the distribution. By default /usr/lib/acistore."
-))
-@option("--local-config", metavar="DIR", type=click.Path(), help=(
-    "Configuration and keys of this machine. By default /etc/acistore."
-))
-@option("--user-config", metavar="DIR", type=click.Path(), help=(
-    "Configuration and keys of this user. By default ~/.config/acistore."
-))
-@option("--insecure-options", metavar="LIST", type=Checked("LIST", parse_insecure_options), help=(
-    "Checks to switch off, comma-separated: image (signatures), tls (certificates), http (allow plain HTTP), "
-    "pubkey (keys over insecure connections), all, none. By default none."
-))
+@option(
+    "--dir",
+    metavar="DIR",
+    type=click.Path(),
+    help=("The store. By default /var/lib/acistore for root, ~/.local/share/acistore otherwise."),
+)
+@option(
+    "--system-config",
+    metavar="DIR",
+    type=click.Path(),
+    help=("Configuration and keys of the distribution. By default /usr/lib/acistore."),
+)
+@option(
+    "--local-config",
+    metavar="DIR",
+    type=click.Path(),
+    help=("Configuration and keys of this machine. By default /etc/acistore."),
+)
+@option(
+    "--user-config",
+    metavar="DIR",
+    type=click.Path(),
+    help=("Configuration and keys of this user. By default ~/.config/acistore."),
+)
+@option(
+    "--insecure-options",
+    metavar="LIST",
+    callback=checking(parse_insecure_options),
+    help=(
+        "Checks to switch off, comma-separated: image (signatures), tls (certificates), http (allow plain HTTP), "
+        "pubkey (keys over insecure connections), all, none. By default none."
+    ),
+)
 @option("--json/--no-json", help="Print results and errors as JSON. May also stand after the command.")
 @option("-q", "--quiet/--no-quiet", help="Print no progress, warnings or notes: errors alone.")
 @option("-v", "--verbose/--no-verbose", help="Say what is done, and why.")
 @option("--debug/--no-debug", help="Say everything, and print tracebacks.")
-@option("--color/--no-color", default=None, help=(
-    "Colours on stderr. By default on a terminal, unless NO_COLOR is set."
-))
+@option(
+    "--no-color/--color",
+    default=None,
+    help=("Whether stderr has colours. By default on a terminal, unless NO_COLOR is set."),
+)
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
     help="Print the version.",
 )
 @click.pass_context
 def cli(
-    ctx: click.Context, json: bool, quiet: bool, verbose: bool, debug: bool, color: bool | None, **_: object
+    ctx: click.Context,
+    /,
+    *,
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    debug: bool,
+    no_color: bool | None,
+    **_: object,
 ) -> None:
     """Signed container images by name, without a registry.
 
@@ -161,14 +194,14 @@ def cli(
     session.output.json = json
     session.output.quiet = quiet
     session.output.debug = debug
-    session.output.color = color
+    session.output.color = None if no_color is None else not no_color
     session.verbose = verbose or debug
     session.flags = configuring(ctx.params)
     session.listen()
 
 
 @click.command(cls=Command, short_help="Print the script that completes words with Tab.")
-@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(list(_SHELLS)))
 @click.pass_obj
 def completion(session: Session, shell: str) -> None:
     """Print the script that makes bash, zsh or fish complete commands, options, image names and IDs.
@@ -178,9 +211,7 @@ def completion(session: Session, shell: str) -> None:
       eval "$(acistore completion zsh)"             in ~/.zshrc
       acistore completion fish | source             in ~/.config/fish/config.fish
     """
-    script = get_completion_class(shell)
-    assert script is not None
-    session.output.lines(script(cli, {}, "acistore", _COMPLETION).source().splitlines())
+    session.output.lines(_SHELLS[shell](cli, {}, "acistore", _COMPLETION).source().splitlines())
 
 
 cli.add_section("Get images", images.discover, images.fetch)

@@ -1,17 +1,34 @@
 """Look: what is in the store."""
 
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import click
 
 import acistore
-from acistore.cli.output import ago, count, escape, facts, moment, on_terminal, size, table, terminal_width, to_json
+from acistore.cli.output import (
+    ago,
+    escape,
+    facts,
+    moment,
+    on_terminal,
+    size,
+    table,
+    terminal_width,
+    to_json,
+)
 from acistore.cli.parameters import Command, any_images, image, option
 from acistore.cli.session import Session
-from acistore.errors import ImageNotFound, UsageError
+from acistore.errors import ImageNotFound
+from acistore.trust.keys import shown_fingerprint
+
+if TYPE_CHECKING:
+    from acistore.manifest import App
+    from acistore.store import Admission
 
 _SHORTEST_ID = 12
 _FIELD = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
@@ -20,50 +37,73 @@ _FIELDS = (
     *("size", "imported_at", "last_used_at", "pinned", "latest"),
 )
 
+_ADMISSION_KEYS = (
+    "verdict",
+    "scheme",
+    "fingerprint",
+    "signer",
+    "rule",
+    "signed_at",
+    "admitted_at",
+    "url",
+    "insecure",
+)
+
 Filter = Callable[["acistore.StoredImage"], bool]
 
 
-class _Filter(click.ParamType):
-    """`label=NAME`, `label=NAME=VALUE` or `name=PATTERN`."""
-
-    name = "FILTER"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Filter:
-        match value.split("=", 2):
-            case ["label", label]:
-                return lambda image: label in image.labels
-            case ["label", label, wanted]:
-                return lambda image: image.labels.get(label) == wanted
-            case ["name", pattern]:
-                return lambda image: fnmatchcase(image.name, pattern)
-        self.fail(f"{value!r} is not a filter, such as label=os=linux, label=version or name=example.com/*")
+def _read_filters(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> list[Filter]:
+    return [_read_filter(text) for text in texts]
 
 
-class _Format(click.ParamType):
-    """Text with `{{field}}` in it."""
+def _read_filter(text: str) -> Filter:
+    match text.split("=", 2):
+        case ["label", label]:
+            return lambda image: label in image.labels
+        case ["label", label, value]:
+            return lambda image: image.labels.get(label) == value
+        case ["name", pattern]:
+            return lambda image: fnmatchcase(image.name, pattern)
+        case _:
+            examples = "label=os=linux, label=version or name=example.com/*"
+            raise click.BadParameter(f"{text!r} is not a filter, such as {examples}")
 
-    name = "FORMAT"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        for field in _FIELD.findall(value):
-            if field not in _FIELDS and not field.startswith("labels."):
-                self.fail(f"{field!r} is not a field: {', '.join(_FIELDS)}")
-        return value
+def _check_format(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    for field in _FIELD.findall(text or ""):
+        if field not in _FIELDS and not field.startswith("labels."):
+            raise click.BadParameter(f"{field!r} is not a field: {', '.join(_FIELDS)}")
+    return text
 
 
 @click.command("list", cls=Command, short_help="List the images in the store.")
 @any_images
-@option("--format", "form", type=_Format(), metavar="FORMAT", help=(
-    "A line of your own for each image, such as '{{name}} {{id}}'; exact values. Fields: " + ", ".join(_FIELDS) + "."
-))
-@option("--filter", "filters", type=_Filter(), metavar="FILTER", multiple=True, help=(
-    "Only images with label=NAME, with label=NAME=VALUE, or with name=PATTERN (* and ? stand for anything). "
-    "May be repeated; all must fit."
-))
-@option("--headers/--no-headers", default=True, help="Whether the table has its line of headers. By default it has.")
+@option(
+    "--format",
+    "form",
+    callback=_check_format,
+    metavar="FORMAT",
+    help=(
+        "A line of your own for each image, such as '{{name}} {{id}}'; exact values. Fields: "
+        + ", ".join(_FIELDS)
+        + "."
+    ),
+)
+@option(
+    "--filter",
+    "filters",
+    callback=_read_filters,
+    metavar="FILTER",
+    multiple=True,
+    help=(
+        "Only images with label=NAME, with label=NAME=VALUE, or with name=PATTERN (* and ? stand for anything). "
+        "May be repeated; all must fit."
+    ),
+)
+@option("--no-headers/--headers", help="Leave the line of headers out of the table.")
 @click.pass_obj
 def list_(
-    session: Session, images: Sequence[str], form: str | None, filters: Sequence[Filter], headers: bool
+    session: Session, *, images: Sequence[str], form: str | None, filters: Sequence[Filter], no_headers: bool
 ) -> int:
     """List the images in the store, newest import first.
 
@@ -92,8 +132,8 @@ def list_(
         whole = not on_terminal(sys.stdout)
         ids = _ids([str(image.id) for image in everything], whole=whole)
         rows = [_row(image, ids[str(image.id)]) for image in shown]
-        header = [("ID", "NAME", "VERSION", "OS", "ARCH", "SIZE", "IMPORTED", "USED")] if headers else []
-        session.output.lines(table([*header, *rows], cut_to=None if whole else terminal_width()))
+        headers = [] if no_headers else [("ID", "NAME", "VERSION", "OS", "ARCH", "SIZE", "IMPORTED", "USED")]
+        session.output.lines(table([*headers, *rows], cut_to=None if whole else terminal_width()))
     return code
 
 
@@ -166,14 +206,13 @@ def show(session: Session, image: str) -> None:
     """
     with session.store() as store:
         found = store.get(image)
-        shown = _everything(store, found)
-    if session.output.json:
-        session.output.document(shown)
-    else:
-        session.output.lines(_blocks(found, shown))
+        if session.output.json:
+            session.output.document(_everything(found, store))
+        else:
+            session.output.lines(_blocks(found, store))
 
 
-def _everything(store: "acistore.Store", image: "acistore.StoredImage") -> dict[str, object]:
+def _everything(image: "acistore.StoredImage", store: "acistore.Store") -> dict[str, object]:
     remotes = store.remotes(image)
     manifest = image.manifest
     return document(image) | {
@@ -184,22 +223,68 @@ def _everything(store: "acistore.Store", image: "acistore.StoredImage") -> dict[
         ],
         "files": store.file_count(image),
         "unique_size": store.unique_size(image),
-        "source": {"url": remotes[0].url, "etag": remotes[0].etag, "fetched_at": remotes[0].fetched_at}
-        if remotes
-        else None,
+        "source": next(
+            ({"url": each.url, "etag": each.etag, "fetched_at": each.fetched_at} for each in remotes), None
+        ),
         "admissions": [
-            {
-                "verdict": each.verdict,
-                "scheme": each.scheme,
-                "fingerprint": each.fingerprint,
-                "signer": each.signer,
-                "rule": each.rule,
-                "signed_at": each.signed_at,
-                "admitted_at": each.admitted_at,
-                "url": each.url,
-                "insecure": each.insecure,
-            }
-            for each in store.admissions(image)
+            {name: getattr(each, name) for name in _ADMISSION_KEYS} for each in store.admissions(image)
         ],
         "manifest": manifest.document,
     }
+
+
+def _blocks(image: "acistore.StoredImage", store: "acistore.Store") -> Iterator[str]:
+    """An image for people: what it is, then a block for each matter that there is something to say of."""
+    yield escape(image.image_name)
+    yield from facts(_summary(image, store))
+    manifest = image.manifest
+    blocks: dict[str, list[tuple[str, str]]] = {
+        "let in": [pair for each in store.admissions(image) for pair in _admission(each)],
+        "app": _app(manifest.app) if manifest.app else [],
+        "annotations": list(manifest.annotations.items()),
+        "needs": [(str(each.image_name), str(each.image_id or "")) for each in manifest.dependencies],
+        "shows only": [(path, "") for path in manifest.path_whitelist],
+    }
+    for heading, pairs in blocks.items():
+        if pairs:
+            yield from ("", heading)
+            yield from facts(pairs)
+
+
+def _summary(image: "acistore.StoredImage", store: "acistore.Store") -> list[tuple[str, str]]:
+    marks = [mark for mark, set_ in (("pinned", image.pinned), ("latest", image.latest)) if set_]
+    return [
+        ("id", str(image.id)),
+        ("size", f"{size(image.size)}, {size(store.unique_size(image))} of it in no other image"),
+        ("entries", f"{store.file_count(image):,}"),
+        ("imported", moment(image.imported_at)),
+        ("last used", moment(image.last_used_at)),
+        *([("marked", ", ".join(marks))] if marks else []),
+        *(("fetched", f"{moment(each.fetched_at)} from {each.url}") for each in store.remotes(image)[:1]),
+    ]
+
+
+def _admission(admission: "Admission") -> Iterator[tuple[str, str]]:
+    if admission.fingerprint is None:
+        yield admission.verdict, f"{moment(admission.admitted_at)}, its signature was not checked"
+    else:
+        place = "every name" if admission.rule == "root" else admission.rule
+        yield admission.verdict, f'{moment(admission.admitted_at)}, signed by "{admission.signer}"'
+        yield "", f"with {shown_fingerprint(admission.fingerprint)}, trusted for {place}"
+    if admission.insecure:
+        yield "", f"while these checks were off: {', '.join(admission.insecure)}"
+
+
+def _app(app: "App") -> list[tuple[str, str]]:
+    lines = [
+        ("runs", shlex.join(app.exec or [])),
+        ("as", f"user {app.user}, group {app.group}"),
+        ("in", app.working_directory),
+        *(("environment", f"{name}={value}") for name, value in app.environment.items()),
+        *(
+            ("mount point", f"{each.name} at {each.path}{' (read-only)' if each.read_only else ''}")
+            for each in app.mount_points
+        ),
+        *(("port", f"{each.name} {each.port}/{each.protocol}") for each in app.ports),
+    ]
+    return [(label, value) for label, value in lines if value]

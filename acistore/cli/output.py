@@ -98,9 +98,9 @@ def moment(then: datetime) -> str:
     return f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago(then)})"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """`1 image`, `6,768 images`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 # --- lines
@@ -211,7 +211,7 @@ class Output:
     def colored(self) -> bool:
         """Whether stderr gets colours."""
         if self.color is None:
-            return on_terminal(sys.stderr) and not any(map(os.environ.get, ("NO_COLOR", "ACISTORE_NO_COLOR")))
+            return on_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
         return self.color
 
 

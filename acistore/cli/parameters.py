@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 import acistore
-from acistore.config import Config, environment_variable, parse_duration, parse_size
+from acistore.config import Config, environment_variable
 from acistore.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -45,37 +44,26 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Decorated], Decor
     return click.option(*declarations, envvar=variable, **attributes)
 
 
-class Checked(click.ParamType):
-    """Text that a parser of the configuration accepts. It is handed on as it was given, since Config parses it."""
+def checking(parse: Callable[[object], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """An option's callback that refuses what `parse` does, and hands on the text, which Config parses."""
 
-    def __init__(self, name: str, parse: Callable[[object], object]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def check(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
         try:
-            self._parse(value)
+            if text is not None:
+                parse(text)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
+            raise click.BadParameter(str(error)) from None
+        return text
+
+    return check
 
 
-SIZE = Checked("SIZE", parse_size)
-DURATION = Checked("DURATION", parse_duration)
-
-
-class Image(click.ParamType):
-    """An image name or an ID, completed from what is in the store."""
-
-    name = "IMAGE"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        words: list[str] = []
-        with suppress(Exception):  # a shell that completes is no place for errors
-            words = _words_for_images(Config.load(configuring(ctx.find_root().params)).dir)
-        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+def complete_images(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names and IDs of the images in the store that begin so."""
+    words: list[str] = []
+    with suppress(Exception):  # a shell that completes is no place for errors
+        words = _words_for_images(Config.load(configuring(ctx.find_root().params)).dir)
+    return [word for word in words if word.startswith(incomplete)]
 
 
 def _words_for_images(directory: Path) -> list[str]:
@@ -93,9 +81,9 @@ def configuring(params: Mapping[str, object]) -> dict[str, object]:
     return {name: params.get(name) for name in CONFIGURING}
 
 
-image = click.argument("image", metavar="IMAGE", type=Image())
-images = click.argument("images", metavar="IMAGE…", type=Image(), nargs=-1, required=True)
-any_images = click.argument("images", metavar="[IMAGE…]", type=Image(), nargs=-1)
+image = click.argument("image", metavar="IMAGE", shell_complete=complete_images)
+images = click.argument("images", metavar="IMAGE…", shell_complete=complete_images, nargs=-1, required=True)
+any_images = click.argument("images", metavar="[IMAGE…]", shell_complete=complete_images, nargs=-1)
 
 
 def _set_json(ctx: click.Context, _param: click.Parameter, value: bool | None) -> None:
@@ -124,8 +112,8 @@ def _help_option() -> click.Option:
 class Command(click.Command):
     """A command, with `--json` among its options."""
 
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:
-        super().__init__(*arguments, add_help_option=False, **attributes)
+    def __init__(self, name: str | None = None, **attributes: Any) -> None:
+        super().__init__(name, add_help_option=False, **attributes)
         # Its environment variable is that of the option before the command, which this one overrides.
         self.params.append(
             click.Option(
@@ -144,8 +132,14 @@ class Group(click.Group):
 
     command_class = Command
 
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:
-        super().__init__(*arguments, no_args_is_help=False, add_help_option=False, **attributes)
+    def __init__(self, name: str | None = None, **attributes: Any) -> None:
+        super().__init__(
+            name,
+            subcommand_metavar="COMMAND [ARGUMENT…]",
+            no_args_is_help=False,
+            add_help_option=False,
+            **attributes,
+        )
         self.params.append(_help_option())
         self._sections: dict[str, Sequence[click.Command]] = {}
 
@@ -182,7 +176,7 @@ class Group(click.Group):
         if _KNOWN_ELSEWHERE.get(name) in self.commands:
             near = [_KNOWN_ELSEWHERE[name]]
         return UsageError(
-            f'{ctx.command_path} has no command "{name}"',
+            f"no such command: {name}",
             facts={"did you mean": f"{ctx.command_path} {near[0]}"} if near else None,
             next_step=f"{ctx.command_path} --help",
         )
@@ -212,17 +206,19 @@ def usage_error(error: click.ClickException, arguments: Sequence[str]) -> UsageE
             )
         case click.NoSuchOption():
             near = {"did you mean": error.possibilities[0]} if error.possibilities else None
-            return UsageError(f"{path} has no option {error.option_name}", facts=near, next_step=next_step)
+            return UsageError(f"no such option: {error.option_name}", facts=near, next_step=next_step)
         case click.MissingParameter() if error.param:
-            return UsageError(f"{path}: {_called(error.param)} is missing", next_step=next_step)
+            return UsageError(f"{_called(error.param)} is missing", next_step=next_step)
         case click.BadParameter() if error.param:
             hint = _called(error.param, ctx)
             return UsageError(f"{hint}: {_phrase(error.message)}", next_step=next_step)
-    return UsageError(f"{path}: {_phrase(error.format_message())}", next_step=next_step)
+    return UsageError(_phrase(error.format_message()), next_step=next_step)
 
 
-def _phrase(sentence: str) -> str:
-    return (sentence[:1].lower() + sentence[1:]).rstrip(".")
+def _phrase(sentences: str) -> str:
+    """The first of click's sentences, as it stands behind a colon."""
+    first = sentences.partition(". ")[0].rstrip(".")
+    return first[:1].lower() + first[1:]
 
 
 def _called(param: click.Parameter, ctx: click.Context | None = None) -> str:

@@ -5,7 +5,7 @@ Opens things and asks questions; which, when and why is up to the commands.
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -58,9 +58,7 @@ class Session:
             if option in config.insecure_options:
                 self.output.warning(_INSECURE[option])
 
-    def try_each(
-        self, wanted: Iterable[str], job: Callable[[str], Result]
-    ) -> tuple[list[Result], int]:
+    def try_each(self, wanted: Iterable[str], job: Callable[[str], Result]) -> tuple[list[Result], int]:
         """Does the job for each, reports every failure, and returns what succeeded and the exit code, which is
         that of the first failure."""
         results: list[Result] = []

@@ -6,9 +6,10 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
 
+from acistore.errors import StoreDamaged
 from acistore.store import sqlite
+from acistore.store.sqlite import Database
 
 
 def scripts() -> Path:
@@ -24,22 +25,33 @@ def known_revisions(location: Path | None = None) -> set[str]:
     return {script.revision for script in directory.walk_revisions()}
 
 
+def newest_revision(location: Path | None = None) -> str | None:
+    """The revision that an upgrade leads to."""
+    return ScriptDirectory.from_config(_config(location)).get_current_head()
+
+
 def upgrade(database: Path, *, location: Path | None = None, revision: str = "head") -> Path:
     """Upgrades a database file to a revision, and returns the copy that was made of it before.
 
-    The migration is one transaction: when it fails, the database is as it was.
+    The upgrade is one transaction: when it fails, the database is as it was. Raises StoreDamaged when rows refer
+    to others that are not there afterwards.
     """
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     aside = database.with_name(f"{database.name}.before-{moment}")
     sqlite.copy(database, aside)
     config = _config(location)
-    engine = create_engine(f"sqlite:///{database}")
+    opened = Database(database, foreign_keys=False)
     try:
-        with engine.begin() as connection:
+        with opened.write() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
+            if orphans := sqlite.reference_problems(connection):
+                raise StoreDamaged(
+                    f"the store's database {database} can't be upgraded: {orphans[0]}",
+                    facts={"copy": str(aside)},
+                )
     finally:
-        engine.dispose()
+        opened.close()
     return aside
 
 

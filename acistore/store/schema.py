@@ -17,9 +17,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     TypeDecorator,
+    insert,
 )
 from sqlalchemy.engine import Dialect
 
@@ -172,9 +174,17 @@ admission = Table(
     sqlite_autoincrement=True,
 )
 
+# Alembic's own table, as it makes it itself.
+version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
 
 def create(connection: Connection) -> None:
     """Makes all tables as of REVISION, and says so where Alembic looks: no migration is run for a new store."""
     metadata.create_all(connection)
-    connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{REVISION}')")  # noqa: S608 - a constant
+    version.create(connection)
+    connection.execute(insert(version).values(version_num=REVISION))

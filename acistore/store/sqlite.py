@@ -24,11 +24,14 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Database:
-    """One SQLite file. `read` and `write` give a connection inside a transaction."""
+    """One SQLite file. `read` and `write` give a connection inside a transaction.
 
-    def __init__(self, path: Path) -> None:
+    Migrations rebuild tables, for which references must not be followed while they run: `foreign_keys=False`.
+    """
+
+    def __init__(self, path: Path, *, foreign_keys: bool = True) -> None:
         self.path = path
-        self._engine = _engine(path)
+        self._engine = _engine(path, foreign_keys)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -44,14 +47,18 @@ class Database:
         self._engine.dispose()
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, foreign_keys: bool) -> Engine:
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {setting}")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
+        except sqlite3.Error as error:
+            raise store_error(error, path) from error
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -89,6 +96,10 @@ def integrity_problems(database: Database) -> list[str]:
     """What SQLite finds wrong with the file, its indexes and its references; nothing when all is well."""
     with database.read() as connection:
         rows = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    problems = [str(row) for row in rows if row != "ok"]
-    return problems + [f"table {orphan[0]} refers to a missing row of {orphan[2]}" for orphan in orphans]
+        return [f"database: {row}" for row in rows if row != "ok"] + reference_problems(connection)
+
+
+def reference_problems(connection: Connection) -> list[str]:
+    """Rows that refer to others that are not there."""
+    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return [f"database: a row of {orphan[0]} refers to a missing one of {orphan[2]}" for orphan in orphans]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 from acistore.config import Limits
 from acistore.errors import (
@@ -30,6 +30,8 @@ from acistore.store.verify import verify
 from acistore.store.workspace import Workspace
 
 ID_PREFIX = "sha512-"
+# The revision of a database in which migrations were begun, and none has ended.
+UNFINISHED = "none"
 
 
 class Store:
@@ -264,12 +266,12 @@ def _prepare(database: Database) -> None:
         return
     if revision is None:
         with database.write() as connection:
-            if not inspect(connection).has_table("alembic_version"):
+            if not inspect(connection).has_table(schema.version.name):
                 schema.create(connection)
         return
     from acistore.store import migrate  # noqa: PLC0415 - Alembic takes longer to import than most commands run
 
-    if revision not in migrate.known_revisions():
+    if revision not in {UNFINISHED, *migrate.known_revisions()}:
         raise StoreTooNew(
             f"the store {database.path.parent} was written by a newer acistore",
             facts={"schema": revision, "known here": schema.REVISION},
@@ -279,7 +281,8 @@ def _prepare(database: Database) -> None:
 
 
 def _revision(database: Database) -> str | None:
+    """The schema's revision; None where no schema was made yet."""
     with database.read() as connection:
-        if not inspect(connection).has_table("alembic_version"):
+        if not inspect(connection).has_table(schema.version.name):
             return None
-        return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+        return connection.execute(select(schema.version.c.version_num)).scalar_one_or_none() or UNFINISHED

@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 from acistore.errors import StoreUnavailable
 
+BUFFER = 1 << 20
+
 
 class Workspace:
     """`packs/` and the database are for everyone who may read the store; `spool/` and `tmp/` for its writers."""
@@ -42,8 +44,7 @@ class Workspace:
     def scratch(self) -> Iterator[BinaryIO]:
         """A new locked file in `tmp/`, which is private; gone at the end unless it was renamed away."""
         path = self.tmp / uuid.uuid4().hex
-        with path.open("xb", buffering=1 << 20) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _lock_named(path, waiting=lambda: None) as file:
             try:
                 yield file
             finally:
@@ -66,9 +67,9 @@ class Workspace:
 
 @contextmanager
 def _lock_named(path: Path, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
-    """Opens and locks a file that others lock, and unlink when they are done: so until it is the named one."""
+    """Opens, or makes, and locks a file that others may lock and unlink: again, until it is the one named so."""
     while True:
-        with path.open("a+b") as file:
+        with open(path, "r+b", buffering=BUFFER, opener=_open_or_make) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -77,6 +78,10 @@ def _lock_named(path: Path, waiting: Callable[[], object]) -> Iterator[BinaryIO]
             if _is_named(file, path):
                 yield file
                 return
+
+
+def _open_or_make(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o666)
 
 
 def _is_named(file: BinaryIO, path: Path) -> bool:

@@ -33,7 +33,7 @@ _log = logging.getLogger("acistore.trust")
 PATIENCE = 30.0
 """Seconds that gpg may take to answer, or to accept the next piece of data."""
 
-_LEAVE_TIME = 1.0
+_LEAVE_TIME = 1.0  # seconds for a process to go once it has no more to do
 _MARK = "ACISTORE_RUN"
 _PIECE = 1 << 20
 _PIECES_AHEAD = 8
@@ -43,10 +43,10 @@ _OPTIONS = [
     "--no-autostart",
     "--disable-dirmngr",
     "--no-auto-key-retrieve",
+    # Who may sign for what is ours to say; no web of trust is to be computed. (The trust model `always` would
+    # say the same, but with it gpg 2.2 breaks off at a key that has expired: no trustdb.)
     "--no-auto-check-trustdb",
     "--lock-never",
-    # Who may sign for what is ours to say; no web of trust is to be computed.
-    *("--trust-model", "always"),
     # Text for people would share the channel of the status lines.
     *("--logger-file", "/dev/null"),
 ]
@@ -113,9 +113,11 @@ class Keyring:
             run.result()
         if not any(keyword == "IMPORT_RES" for keyword, _ in run.statuses.lines):
             raise _broken("gpg has not imported the keys")
+        # IMPORT_OK <what is new> <fingerprint>. The listing has the keys that were turned down as well.
+        accepted = [value.lower().split()[-1:] for word, value in run.statuses.lines if word == "IMPORT_OK"]
         try:
             listed = read_listing(run.statuses.data, {block.fingerprint: block for block in blocks})
-            return {key.fingerprint: key for key in listed}
+            return {key.fingerprint: key for key in listed if [key.fingerprint] in accepted}
         except (ValueError, LookupError):
             raise _broken("gpg lists keys in a form that is not known") from None
 
@@ -167,15 +169,17 @@ class Verification:
         self._patience = program.patience
         self._pipe = _Pipe()
         path = program.write(b"".join(signature.packet for signature in signatures))
-        # `--verify SIGNATURE -`: the data comes through gpg's standard input.
-        self._run = program.call(lambda gpg: gpg.verify_file(self._pipe, extra_args=[path, "-"]))
+        # In batch mode gpg stops at the first signature that is bad or has expired, and outside of it takes no
+        # log file; text for people goes to the other channel then. The data comes through standard input.
+        options = ["--no-batch", "--logger-fd", "1", path, "-"]
+        self._run = program.call(lambda gpg: gpg.verify_file(self._pipe, extra_args=options))
         # A gpg that is gone reads no more: whoever waits for room in the pipe must not wait for ever.
         self._run.answer.add_done_callback(lambda _: self._pipe.close())
 
     def feed(self, data: bytes) -> None:
         """The next piece of the data, of any length. Raises ProgramMissing when gpg doesn't take it."""
         if not self._pipe.write(data, self._patience):
-            self.abort()
+            self._run.kill()
             raise _broken("gpg hangs: it does not read what it has to check")
 
     def finish(self) -> tuple[SignatureResult, ...]:
@@ -338,18 +342,22 @@ class _Run:
         try:
             return self.answer.result(self._patience)
         except TimeoutError:
-            self.end()
+            self.kill()
             raise _broken("gpg hangs: it does not answer") from None
 
     def end(self) -> None:
-        """See gpg off: by itself, now that its input has ended, or by force."""
+        """See gpg off, now that its input has ended: it goes by itself, or it is made to."""
         if wait([self.answer], _LEAVE_TIME).not_done:
-            _kill_all(f"{_MARK}={self._mark}".encode())
-            wait([self.answer], _LEAVE_TIME)
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill gpg, and whatever it may have started."""
+        _kill_all(f"{_MARK}={self._mark}".encode())
+        wait([self.answer], _LEAVE_TIME)
 
 
 def _kill_all(mark: bytes) -> None:
-    """Kill the processes with that in their environment: gpg, and whatever it may have started.
+    """Kill the processes with that in their environment.
 
     python-gnupg doesn't give its process away, so it is recognised by the mark that only it was given.
     """

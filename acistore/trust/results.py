@@ -60,15 +60,9 @@ def read_results(
 ) -> tuple[SignatureResult, ...]:
     """One result per signature, in their order, from all status lines of one run. Raises Unreadable."""
     groups = list(_groups(lines))
-    results = tuple(map(_result, signatures, groups, [keys] * len(groups)))
-    if len(groups) > len(signatures):
+    if len(groups) != len(signatures):
         raise Unreadable
-    if len(groups) < len(signatures):
-        # In batch mode gpg stops at a bad signature; whatever else there was can't mend that.
-        if not any(result.status is Status.BAD for result in results):
-            raise Unreadable
-        results += tuple(SignatureResult(Status.ERROR, signature, None) for signature in signatures[len(groups) :])
-    return results
+    return tuple(_result(signature, group, keys) for signature, group in zip(signatures, groups, strict=True))
 
 
 def _groups(lines: Sequence[StatusLine]) -> Iterator[list[StatusLine]]:

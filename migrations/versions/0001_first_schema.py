@@ -10,13 +10,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-
     op.create_table(
         "pack",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("dead_size", sa.Integer(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("dead_size", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pack")),
         sa.UniqueConstraint("name", name=op.f("uq_pack_name")),
         sqlite_autoincrement=True,
@@ -33,9 +32,9 @@ def upgrade() -> None:
         "blob",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("digest", sa.LargeBinary(length=64), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("pack_id", sa.Integer(), nullable=False),
-        sa.Column("offset", sa.Integer(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("encoding", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["pack_id"], ["pack.id"], name=op.f("fk_blob_pack_id_pack")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_blob")),
@@ -48,15 +47,15 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("digest", sa.LargeBinary(length=64), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("manifest", sa.LargeBinary(), nullable=False),
-        sa.Column("imported_at", sa.Integer(), nullable=False),
-        sa.Column("last_used_at", sa.Integer(), nullable=False),
+        sa.Column("imported_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_used_at", sa.BigInteger(), nullable=False),
         sa.Column("pinned", sa.Boolean(), nullable=False),
         sa.Column("latest", sa.Boolean(), nullable=False),
         sa.Column("pack_id", sa.Integer(), nullable=False),
-        sa.Column("skeleton_offset", sa.Integer(), nullable=False),
-        sa.Column("skeleton_length", sa.Integer(), nullable=False),
+        sa.Column("skeleton_offset", sa.BigInteger(), nullable=False),
+        sa.Column("skeleton_length", sa.BigInteger(), nullable=False),
         sa.Column("skeleton_digest", sa.LargeBinary(length=64), nullable=False),
         sa.ForeignKeyConstraint(["pack_id"], ["pack.id"], name=op.f("fk_image_pack_id_pack")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_image")),
@@ -75,8 +74,8 @@ def upgrade() -> None:
         sa.Column("signer", sa.String(), nullable=True),
         sa.Column("rule", sa.String(), nullable=True),
         sa.Column("signature_digest", sa.LargeBinary(length=64), nullable=True),
-        sa.Column("signed_at", sa.Integer(), nullable=True),
-        sa.Column("admitted_at", sa.Integer(), nullable=False),
+        sa.Column("signed_at", sa.BigInteger(), nullable=True),
+        sa.Column("admitted_at", sa.BigInteger(), nullable=False),
         sa.Column("url", sa.String(), nullable=True),
         sa.Column("insecure", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -129,14 +128,16 @@ def upgrade() -> None:
         "remote",
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("asked", sa.String(), nullable=True),
         sa.Column("signature_url", sa.String(), nullable=True),
         sa.Column("etag", sa.String(), nullable=True),
         sa.Column("last_modified", sa.String(), nullable=True),
         sa.Column("max_age", sa.Integer(), nullable=False),
-        sa.Column("fetched_at", sa.Integer(), nullable=False),
+        sa.Column("fetched_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["image_id"], ["image.id"], name=op.f("fk_remote_image_id_image"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("url", name=op.f("pk_remote")),
     )
+    op.create_index(op.f("ix_remote_asked"), "remote", ["asked"], unique=False)
     op.create_index(op.f("ix_remote_image_id"), "remote", ["image_id"], unique=False)

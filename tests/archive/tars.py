@@ -3,7 +3,10 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 
+import pytest
+
 from acistore.archive.tar import Entry, join, split
+from acistore.errors import ArchiveRefused
 
 USTAR = b"ustar\x0000"
 GNU = b"ustar  \0"
@@ -22,6 +25,9 @@ OFFSETS = {
     "major": 329,
     "minor": 337,
     "prefix": 345,
+    "sparse_more": 482,
+    "sparse_size": 483,
+    "tail": 508,
 }
 
 
@@ -44,6 +50,12 @@ def header(name: bytes = b"file", type: bytes = b"0", size: int = 0, **fields: b
     return summed(bytes(block))
 
 
+def changed(block: bytes, field: str, value: bytes) -> bytes:
+    """The header with one field's first bytes replaced."""
+    at = OFFSETS[field]
+    return summed(block[:at] + value + block[at + len(value) :])
+
+
 def summed(block: bytes) -> bytes:
     """The header with its checksum made right."""
     total = sum(block[:148]) + sum(block[156:512]) + 8 * ord(" ")
@@ -59,9 +71,19 @@ def member(name: bytes = b"file", type: bytes = b"0", body: bytes = b"", **field
     return header(name, type, len(body), **fields) + padded(body)
 
 
+GOOD = member(b"good", body=b"good body")
+
+
 def pax(*records: tuple[bytes, bytes], type: bytes = b"x") -> bytes:
     """An extended header."""
     return member(b"PaxHeaders/file", type, b"".join(record(*pair) for pair in records))
+
+
+def old_sparse(body: bytes, *, more: int = 0, real_size: bytes = b"00000100000\0", magic: bytes = GNU) -> bytes:
+    """A file in GNU's old sparse format, with `more` headers after the first."""
+    block = changed(header(b"sparse", b"S", len(body), magic=magic), "sparse_size", real_size)
+    extensions = b"".join(bytes(504) + bytes([left > 0]) + bytes(7) for left in reversed(range(more)))
+    return changed(block, "sparse_more", bytes([more > 0])) + extensions + padded(body)
 
 
 def record(keyword: bytes, value: bytes) -> bytes:
@@ -104,6 +126,20 @@ def take_apart(chunks: Iterable[bytes]) -> tuple[list[Entry], bytes, Bodies]:
 
 def cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def refusal(data: bytes) -> ArchiveRefused:
+    """Why a tar is refused."""
+    with pytest.raises(ArchiveRefused) as refused:
+        round_trip(data, chunk_size=1000)
+    return refused.value
+
+
+def only(data: bytes) -> Entry:
+    """The one entry of a tar without its end, read alone and among others."""
+    (entry,) = round_trip(data + END)
+    assert round_trip(GOOD + data + GOOD + END, chunk_size=700)[1] == entry
+    return entry
 
 
 def round_trip(data: bytes, *, chunk_size: int = 1 << 20) -> list[Entry]:

@@ -1,0 +1,157 @@
+"""Get images: where they are, and how they come into the store."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+import acistore
+from acistore.cli.output import facts
+from acistore.cli.parameters import Command, complete_images, images, option
+from acistore.cli.session import Session
+from acistore.config import PULL_POLICIES
+from acistore.errors import UsageError
+
+if TYPE_CHECKING:
+    from acistore.discovery import Discovery
+
+
+@click.command(cls=Command, short_help="Find out where an image and its signer's keys are.")
+@click.argument("name", metavar="NAME", shell_complete=complete_images)
+@click.pass_obj
+def discover(session: Session, name: str) -> None:
+    """Find out where an image, its signature and its signer's keys are, without fetching any of them.
+
+    Asks the web page of the name, and then of each of its parents, for the tags that App Container Image
+    Discovery defines. What NAME leaves open is added: version=latest, and this machine's os and arch. With -v
+    (before the command) each page that was tried is shown, and why it didn't serve.
+
+    \b
+      acistore discover example.com/app:1.0
+      acistore -v discover example.com/app,os=linux,arch=aarch64
+      acistore --json discover example.com/app | jq -r '.images[].url'
+    """
+    config = session.config()
+    session.warn_of_insecure(config, "tls", "http")
+    wanted = acistore.ImageName.parse(name).for_this_machine()
+    with acistore.Client(config) as client:
+        found = acistore.Resolver(client).resolve(wanted)
+    if session.output.json:
+        session.output.document(_document(found))
+    else:
+        session.output.line(found.name)
+        session.output.lines(facts(_lines(found, pages=session.verbose)))
+
+
+def _document(found: "Discovery") -> dict[str, object]:
+    return {
+        "name": found.name.name,
+        "labels": found.name.labels,
+        "images": [
+            {"url": each.image_url, "signature_url": each.signature_url, "page": each.page}
+            for each in found.endpoints
+        ],
+        "keys": found.keys,
+        "pages": [{"url": each.url, "status": each.status, "outcome": each.outcome} for each in found.visits],
+    }
+
+
+def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
+    for endpoint in found.endpoints:
+        yield "image", endpoint.image_url
+        yield "signature", endpoint.signature_url
+    for key in found.keys:
+        yield "key", key
+    if pages:
+        for visit in found.visits:
+            yield "page", f"{visit.url}: {visit.outcome}"
+
+
+@click.command(cls=Command, short_help="Fetch images, verified, with their dependencies.")
+@images
+@option(
+    "--signature",
+    metavar="FILE|URL",
+    type=click.Path(),
+    help=(
+        "The signature of the one image that is fetched. By default where discovery says, or .asc behind the "
+        "image's URL or path."
+    ),
+)
+@option(
+    "--pull-policy",
+    type=click.Choice(PULL_POLICIES),
+    help=(
+        "new: use what the store holds, ask only for what it lacks. update: ask the server for news. never: stay "
+        "off the network. By default update for the images named and new for their dependencies, or pull_policy "
+        "of the configuration."
+    ),
+)
+@option("--no-cache/--cache", help="Ask servers again even for what they said need not be asked again yet.")
+@option(
+    "--trust-keys-from-https/--no-trust-keys-from-https",
+    help=("Trust the keys that discovery finds for a name that no key is trusted for yet, without review."),
+)
+@click.pass_obj
+def fetch(
+    session: Session,
+    *,
+    images: Sequence[str],
+    signature: str | None,
+    pull_policy: str | None,
+    no_cache: bool,
+    trust_keys_from_https: bool,
+) -> int:
+    """Fetch images with their dependencies into the store, and print one image ID a line.
+
+    IMAGE is an image name (example.com/app:1.0,os=linux), an https:// URL, or a path that begins with / or .
+    (also file:…). The signature comes first: unless a key that is trusted for the name made it, nothing else is
+    downloaded. Nothing is unpacked before the signature is verified, and the image must have the name and labels
+    that were asked for.
+
+    \b
+      acistore fetch example.com/app:1.0
+      acistore fetch https://example.com/app-1.0-linux-amd64.aci
+      acistore fetch ./app.aci --signature ./app.aci.asc
+    """
+    if signature is not None and len(images) > 1:
+        raise UsageError(
+            f"--signature is for one image, and {len(images)} are given",
+            next_step="acistore fetch --signature FILE IMAGE",
+        )
+    config = session.config(pull_policy=pull_policy)
+    session.warn_of_insecure(config, "image", "tls", "http", "pubkey")
+    trust = acistore.TrustStore.open(config)
+    with session.store() as store:
+
+        def fetch_one(wanted: str) -> acistore.Fetched:
+            with session.progress() as progress:
+                fetched = acistore.Fetcher(
+                    store,
+                    trust,
+                    config,
+                    progress=progress,
+                    trust_keys_from_https=trust_keys_from_https,
+                    no_cache=no_cache,
+                ).fetch(wanted, signature=signature, pull_policy=pull_policy)
+            if not session.output.json:
+                session.output.line(fetched.id)
+            return fetched
+
+        fetched, code = session.try_each(images, fetch_one)
+    if session.output.json:
+        session.output.document([_fetched(each) for each in fetched])
+    return code
+
+
+def _fetched(each: "acistore.Fetched") -> dict[str, object]:
+    return {
+        "id": each.id,
+        "name": each.name,
+        "labels": each.labels,
+        "size": each.size,
+        "source": each.source,
+        "fetched_at": each.fetched_at,
+        "reused": each.reused,
+        "bytes_downloaded": each.bytes_downloaded,
+    }

@@ -1,0 +1,97 @@
+"""Take out: what is in the store goes where a person wants it."""
+
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import click
+
+from acistore.cli.look import document
+from acistore.cli.output import StdoutBytes, size
+from acistore.cli.parameters import Command, image
+from acistore.cli.progress import Progress
+from acistore.cli.session import Session
+from acistore.errors import FileUnusable, UsageError
+
+_STDOUT = "-"
+
+
+@click.command(cls=Command, short_help="Write an image's archive to a file.")
+@image
+@click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
+@click.pass_obj
+def export(session: Session, image: str, file: str) -> None:
+    """Write the archive of an image to FILE, uncompressed: byte for byte the tar whose SHA-512 is the image's ID.
+
+    This is checked while it is written. FILE appears, or is replaced, when it is complete and right, and not
+    otherwise. With - the archive goes to stdout, where only the exit code can tell.
+
+    \b
+      acistore export example.com/app:1.0 app.aci
+      acistore export example.com/app:1.0 - | tar -t
+    """
+    with session.store() as store:
+        found = store.get(image)
+        if file == _STDOUT:
+            _refuse_terminal(sys.stdout)
+            store.export(found, cast(BinaryIO, StdoutBytes()))
+            return
+        with session.progress() as progress, _replacing(Path(file)) as out:
+            progress.start(f"writing {file}", found.size)
+            store.export(found, cast(BinaryIO, _Counted(out, progress)))
+            progress.done()
+    if session.output.json:
+        session.output.document(document(found) | {"file": str(Path(file).absolute())})
+    else:
+        session.output.note(f"wrote {file}: {found.image_name}, {size(found.size)}")
+
+
+class _Counted:
+    """A file whose progress is shown."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file = file
+        self._progress = progress
+
+    def write(self, data: bytes) -> int:
+        self._progress.advance(len(data))
+        return self._file.write(data)
+
+
+def _refuse_terminal(stream: object) -> None:
+    if hasattr(stream, "isatty") and stream.isatty():
+        raise UsageError(
+            "an archive is nothing for a terminal", next_step="acistore export IMAGE FILE, or a pipe behind it"
+        )
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path` that takes its place when all went well, and is gone otherwise.
+
+    What isn't a regular file (a device, a named pipe) is written to as it is. Raises FileUnusable.
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+            with target.open("wb") as file:
+                _refuse_terminal(file)
+                yield file
+            return
+        beside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}")
+        try:
+            with beside.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            with suppress(OSError):
+                beside.unlink()
+    except OSError as error:
+        raise FileUnusable(f"{path} can't be written: {error.strerror}") from error

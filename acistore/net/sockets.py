@@ -1,0 +1,187 @@
+"""TCP and TLS connections that keep to a deadline: what httpcore reads from and writes to.
+
+Only moving bytes in time. Which certificates are good, and what the bytes mean, is decided elsewhere.
+
+httpcore's own connections limit each single read, so a server that sends a byte now and then can keep a request
+alive for ever. These take the moment by which everything has to be over from the `deadline` block around them,
+for connecting, the TLS handshake, headers and body alike. They also read many TLS records (16 KiB each) at
+once, which saves a quarter of the time of a large download.
+"""
+
+import math
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeVar
+
+import httpcore
+
+READ_SIZE = 256 << 10
+
+_T = TypeVar("_T")
+_end: ContextVar[float] = ContextVar("end", default=math.inf)
+
+
+@contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """Everything that this thread does on connections within the block has to be over in `seconds`.
+
+    Within another block the earlier end counts; None sets none. What isn't over in time ends in one of httpcore's
+    timeouts. All errors of a connection are httpcore's too, with the system's own as their argument.
+    """
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    token = _end.set(min(_end.get(), end))
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def _time_left() -> float:
+    return max(0.0, _end.get() - time.monotonic())
+
+
+class Backend(httpcore.NetworkBackend):
+    """Makes the connections; holds nothing.
+
+    Name resolution is the system's, which has a time limit of its own and can't be cut short.
+    """
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> "Stream":
+        """Tries the addresses of the host in turn; each gets its share of the time that is left."""
+        with deadline(timeout):
+            try:
+                addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as error:
+                raise httpcore.ConnectError(error) from error
+            failure: Exception = OSError("the host has no address")
+            for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+                try:
+                    with deadline(_time_left() / (len(addresses) - tried)):
+                        return Stream(_connect(socket.socket(family, kind, protocol), address))
+                except (OSError, OverflowError) as error:
+                    failure = error
+        raise _connect_failure(failure)
+
+
+class Stream(httpcore.NetworkStream):
+    """One connection, with or without TLS. The socket is non-blocking; waiting is done in one place."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._buffer = memoryview(bytearray(READ_SIZE))
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Bytes as soon as there are any, and as many as there are, up to READ_SIZE; none at the end.
+
+        `max_bytes` is httpcore's habit of 64 KiB and isn't kept to: its parser takes any amount.
+        """
+        with deadline(timeout):
+            try:
+                filled = count = self._waiting(partial(self._socket.recv_into, self._buffer), select.POLLIN)
+                while count and filled < READ_SIZE:
+                    try:
+                        count = self._socket.recv_into(self._buffer[filled:])
+                    except (BlockingIOError, ssl.SSLWantReadError):
+                        break
+                    filled += count
+            except TimeoutError as error:
+                raise httpcore.ReadTimeout(error) from error
+            except OSError as error:
+                raise httpcore.ReadError(error) from error
+        return bytes(self._buffer[:filled])
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Writes all of it."""
+        with deadline(timeout):
+            try:
+                while buffer:
+                    buffer = buffer[self._waiting(partial(self._socket.send, buffer), select.POLLOUT) :]
+            except TimeoutError as error:
+                raise httpcore.WriteTimeout(error) from error
+            except OSError as error:
+                raise httpcore.WriteError(error) from error
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> "Stream":
+        """The same connection from here on with TLS; this object is of no use any more."""
+        try:
+            connection = ssl_context.wrap_socket(
+                self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
+            )
+        except (OSError, ValueError) as error:
+            self.close()
+            raise _connect_failure(error) from error
+        encrypted = Stream(connection)
+        try:
+            with deadline(timeout):
+                encrypted._waiting(connection.do_handshake, select.POLLIN)
+        except OSError as error:
+            encrypted.close()
+            raise _connect_failure(error) from error
+        return encrypted
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> bool | None:
+        """Of what httpcore may ask for, only whether the server has closed an idle connection."""
+        return _is_ready(self._socket, select.POLLIN, 0) if info == "is_readable" else None
+
+    def _waiting(self, operation: Callable[[], _T], event: int) -> _T:
+        """Repeats a non-blocking operation until it succeeds. Raises TimeoutError at the deadline.
+
+        Looks at the clock first: a server that always has something ready would never be waited for.
+        """
+        while _time_left():
+            try:
+                return operation()
+            except BlockingIOError:
+                _wait(self._socket, event)
+            except ssl.SSLWantReadError:
+                _wait(self._socket, select.POLLIN)
+            except ssl.SSLWantWriteError:
+                _wait(self._socket, select.POLLOUT)
+        raise TimeoutError
+
+
+def _connect(connection: socket.socket, address: Any) -> socket.socket:
+    try:
+        seconds = _time_left()
+        connection.settimeout(None if seconds == math.inf else max(seconds, 0.001))
+        connection.connect(address)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_failure(error: Exception) -> Exception:
+    return (httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError)(error)
+
+
+def _wait(connection: socket.socket, event: int) -> None:
+    if not _is_ready(connection, event, _time_left()):
+        raise TimeoutError
+
+
+def _is_ready(connection: socket.socket, event: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(connection, event)
+    return bool(poll.poll(None if seconds == math.inf else seconds * 1000))

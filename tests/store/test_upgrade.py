@@ -1,0 +1,120 @@
+"""Schema revisions: a new store, an older one, a newer one."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from acistore.errors import StoreTooNew
+from acistore.store import Store, migrate, schema
+from tests.images import image
+from tests.store.conftest import add, exported
+
+NEXT = '''
+"""A revision that only this test knows."""
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "next", "{head}"
+branch_labels = depends_on = None
+def upgrade() -> None:
+    with op.batch_alter_table("image") as batch:
+        batch.add_column(sa.Column("note", sa.String))
+    op.execute("UPDATE image SET note = 'upgraded'")
+    {last}
+'''
+
+
+def dump(database: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return sorted((kind, name, _words(sql or "")) for kind, name, sql in rows)
+
+
+def _words(sql: str) -> str:
+    """The words of a CREATE statement in a fixed order: that of its constraints means nothing."""
+    return " ".join(sorted(sql.replace("(", " ( ").replace(")", " ) ").replace(",", " , ").split()))
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """The real migrations, and one that comes after them."""
+    return Path(shutil.copytree(migrate.scripts(), tmp_path / "migrations"))
+
+
+def test_the_migrations_make_the_same_schema_as_a_new_store(directory: Path, tmp_path: Path) -> None:
+    Store.open(directory).close()
+    migrated = tmp_path / "migrated.db"
+    migrate.upgrade(migrated)
+    assert dump(migrated) == dump(directory / "acistore.db")
+
+
+def test_the_schema_of_the_code_is_the_newest_revision() -> None:
+    assert migrate.newest_revision() == schema.REVISION
+
+
+def test_an_older_store_is_upgraded_after_a_copy_was_made(directory: Path, migrations: Path) -> None:
+    archive = image(files={"a": b"a"})
+    with Store.open(directory) as store:
+        stored = add(store, archive)
+    (migrations / "versions" / "next.py").write_text(NEXT.format(head=schema.REVISION, last=""))
+    aside = migrate.upgrade(directory / "acistore.db", location=migrations)
+    with closing(sqlite3.connect(directory / "acistore.db")) as database:
+        assert database.execute("SELECT note FROM image").fetchall() == [("upgraded",)]
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+    with closing(sqlite3.connect(aside)) as database:
+        assert database.execute("SELECT digest FROM image").fetchall() == [(stored.id.digest,)]
+        assert "note" not in [row[1] for row in database.execute("PRAGMA table_info(image)")]
+
+
+def test_a_failed_upgrade_leaves_the_store_as_it_was(directory: Path, migrations: Path) -> None:
+    archive = image(files={"a": b"a"})
+    with Store.open(directory) as store:
+        add(store, archive)
+    before = dump(directory / "acistore.db")
+    broken = NEXT.format(head=schema.REVISION, last="raise OSError('the power went off')")
+    (migrations / "versions" / "next.py").write_text(broken)
+    with pytest.raises(OSError, match="power"):
+        migrate.upgrade(directory / "acistore.db", location=migrations)
+    assert dump(directory / "acistore.db") == before
+    with Store.open(directory) as store:
+        assert exported(store, store.list()[0]) == archive
+
+
+def test_opening_upgrades_by_itself(directory: Path) -> None:
+    """From the state before the first revision: a database in which nothing was made yet."""
+    Store.open(directory).close()
+    with closing(sqlite3.connect(directory / "acistore.db")) as database, database:
+        for kind, name, _sql in dump(directory / "acistore.db"):
+            if kind == "table" and not name.startswith("sqlite_"):
+                database.execute(f"DROP TABLE {name}")
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    with Store.open(directory) as store:
+        add(store, image())
+        assert store.verify().ok
+    assert list(directory.glob("acistore.db.before-*"))
+
+
+def test_a_newer_store_is_refused_and_untouched(directory: Path) -> None:
+    with Store.open(directory) as store:
+        add(store, image())
+    with closing(sqlite3.connect(directory / "acistore.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = dump(directory / "acistore.db")
+    with pytest.raises(StoreTooNew, match="newer"):
+        Store.open(directory)
+    assert dump(directory / "acistore.db") == before
+
+
+@pytest.mark.parametrize("make_new", [True, False], ids=["new store", "store of today"])
+def test_alembic_is_not_imported_when_nothing_is_to_be_done(directory: Path, make_new: bool) -> None:
+    if not make_new:
+        Store.open(directory).close()
+    code = (
+        "import sys; from acistore.store import Store; Store.open(sys.argv[1]).close();"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(directory)], check=True)

@@ -1,0 +1,254 @@
+"""The verdict over an image: every refusal with real signatures, and what several of them say together."""
+
+import io
+import itertools
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from acistore.errors import (
+    BadSignature,
+    ExpiredKey,
+    ExpiredSignature,
+    MalformedSignature,
+    NoTrustedKey,
+    NotTrusted,
+    RevokedKey,
+    UntrustedSigner,
+    WeakSignature,
+)
+from acistore.trust.keys import Place, TrustedKey, shown_fingerprint
+from acistore.trust.openpgp import Keyring
+from acistore.trust.packets import Signature, read_key_blocks, read_signatures
+from acistore.trust.policy import Verdict, judge, judge_issuers
+from acistore.trust.results import SignatureResult
+from tests.gpg import KeyMaker, SigningKey
+
+DATA = b"an image"
+IMAGE = "example.com/app:1.0"
+NAME = "example.com/app"
+
+
+def trusted(key: SigningKey, prefix: str | None = "example.com") -> TrustedKey:
+    (block,) = read_key_blocks(key.public())
+    return TrustedKey(block, Place(key.fingerprint, prefix, "local", Path("/etc/acistore") / key.fingerprint))
+
+
+def results_of(material: bytes, keys: Iterable[TrustedKey]) -> tuple[SignatureResult, ...]:
+    with Keyring(key.block for key in keys) as keyring:
+        return keyring.verify(read_signatures(material), io.BytesIO(DATA))
+
+
+def verdict_over(material: bytes, *keys: TrustedKey) -> Verdict:
+    return judge(IMAGE, NAME, results_of(material, keys), keys)
+
+
+def refusal_of(material: bytes, *keys: TrustedKey) -> NotTrusted:
+    verdict = verdict_over(material, *keys)
+    assert not verdict.admitted
+    with pytest.raises(NotTrusted) as caught:
+        verdict.raise_if_refused()
+    assert caught.value is verdict.error
+    return caught.value
+
+
+# Before the download
+
+
+def test_issuer_that_is_trusted_passes(release: SigningKey, other: SigningKey, stranger: SigningKey) -> None:
+    keys = [trusted(release), trusted(other)]
+    assert judge_issuers(IMAGE, NAME, read_signatures(other.sign(DATA)), keys) is None
+    both = read_signatures(stranger.sign(DATA) + release.sign(DATA))
+    assert judge_issuers(IMAGE, NAME, both, keys) is None
+
+
+def test_issuer_may_be_a_subkey(maker: KeyMaker) -> None:
+    key = maker.key("Subkey <subkey@example.com>", usage="cert")
+    key.add_subkey()
+    assert judge_issuers(IMAGE, NAME, read_signatures(key.sign(DATA)), [trusted(key)]) is None
+
+
+def test_no_key_for_the_name(release: SigningKey) -> None:
+    error = judge_issuers(IMAGE, NAME, read_signatures(release.sign(DATA)), [])
+    assert isinstance(error, NoTrustedKey)
+    assert error.message == "example.com/app:1.0 can't be checked: no key is trusted for this name"
+    assert error.facts == {"trusted": "no key for example.com/app or above it"}
+    assert error.next_step == "acistore trust add --prefix example.com/app"
+    nameless = judge_issuers("./app.aci", None, read_signatures(release.sign(DATA)), [])
+    assert isinstance(nameless, NoTrustedKey)
+    assert "no key is trusted for anything" in nameless.message
+
+
+def test_signer_that_is_not_trusted_is_named(release: SigningKey, stranger: SigningKey) -> None:
+    error = judge_issuers(IMAGE, NAME, read_signatures(stranger.sign(DATA)), [trusted(release)])
+    assert isinstance(error, UntrustedSigner)
+    assert error.message == "example.com/app:1.0 is signed by a key that is not trusted for this name"
+    assert error.facts["signed by"] == shown_fingerprint(stranger.fingerprint)
+    assert error.facts["trusted"] == f"{shown_fingerprint(release.fingerprint)}  (example.com)"
+    assert error.next_step == (
+        f"acistore trust add --prefix example.com/app --fingerprint {stranger.fingerprint.upper()}"
+    )
+
+
+def test_signer_known_by_key_id_alone(release: SigningKey) -> None:
+    def signature(key_id: str | None) -> Signature:
+        return Signature(b"", None, key_id, "SHA512", None, None)
+
+    keys = [trusted(release)]
+    # Several keys may have the same ID: the check after the download decides.
+    assert judge_issuers(IMAGE, NAME, [signature(release.fingerprint[-16:])], keys) is None
+    error = judge_issuers(IMAGE, NAME, [signature("0123456789abcdef")], keys)
+    assert isinstance(error, UntrustedSigner)
+    assert error.facts["signed by"] == "key ID 0123 4567 89AB CDEF"
+    assert error.next_step == "acistore trust add --prefix example.com/app"
+    anonymous = judge_issuers(IMAGE, NAME, [signature(None)], keys)
+    assert isinstance(anonymous, UntrustedSigner)
+    assert anonymous.facts["signed by"] == "nobody by name"
+
+
+def test_long_lists_are_cut(release: SigningKey) -> None:
+    signatures = [Signature(b"", None, f"{number:016x}", "SHA512", None, None) for number in range(8)]
+    error = judge_issuers(IMAGE, NAME, signatures, [trusted(release)])
+    assert error is not None
+    assert error.facts["signed by"].endswith("0004, and 3 more")
+
+
+# After it
+
+
+def test_good_signature_admits(release: SigningKey) -> None:
+    verdict = verdict_over(release.sign(DATA, at="20240229T120000"), trusted(release))
+    assert verdict.raise_if_refused() is verdict
+    assert verdict.admitted
+    assert verdict.fingerprint == release.fingerprint
+    assert verdict.signer == release.user_id
+    assert verdict.rule == "example.com"
+    assert verdict.signed_at == datetime(2024, 2, 29, 12, tzinfo=UTC)
+    assert verdict_over(release.sign(DATA), trusted(release, None)).rule == "root"
+
+
+def test_no_key_admits_nothing(release: SigningKey) -> None:
+    assert isinstance(refusal_of(release.sign(DATA)), NoTrustedKey)
+
+
+def test_stranger_does_not_admit(release: SigningKey, stranger: SigningKey) -> None:
+    error = refusal_of(stranger.sign(DATA), trusted(release))
+    assert isinstance(error, UntrustedSigner)
+    assert error.facts["signed by"] == shown_fingerprint(stranger.fingerprint)
+
+
+def test_signature_over_something_else_is_bad(release: SigningKey) -> None:
+    error = refusal_of(release.sign(b"another image"), trusted(release))
+    assert isinstance(error, BadSignature)
+    assert error.message == "example.com/app:1.0 does not fit its signature: one of the two was altered"
+    assert error.facts == {"signed by": f'{shown_fingerprint(release.fingerprint)}  "{release.user_id}"'}
+
+
+def test_key_that_has_expired(expired: SigningKey) -> None:
+    error = refusal_of(expired.sign(DATA, at="20200601T000000"), trusted(expired))
+    assert isinstance(error, ExpiredKey)
+    assert error.facts["expired"].startswith("2020-12-31 ")
+    assert error.next_step == "acistore trust add --prefix example.com KEYFILE"
+
+
+def test_subkey_that_has_expired(maker: KeyMaker) -> None:
+    key = maker.key("Old subkey <old@example.com>", usage="cert", at="20200101T000000")
+    key.add_subkey(at="20200101T000000", expires="1y")
+    error = refusal_of(key.sign(DATA, at="20200601T000000"), trusted(key, None))
+    assert isinstance(error, ExpiredKey)
+    assert error.facts["expired"].startswith("2020-12-31 ")
+    assert error.next_step == "acistore trust add --root KEYFILE"
+
+
+def test_key_that_was_revoked(maker: KeyMaker) -> None:
+    key = maker.key("Revoked <revoked@example.com>")
+    signature = key.sign(DATA)
+    key.revoke()
+    error = refusal_of(signature, trusted(key))
+    assert isinstance(error, RevokedKey)
+    assert error.next_step == f"acistore trust remove --prefix example.com {key.fingerprint.upper()}"
+
+
+def test_signature_that_has_expired(release: SigningKey) -> None:
+    error = refusal_of(release.sign(DATA, at="20200601T000000", expires="1d"), trusted(release))
+    assert isinstance(error, ExpiredSignature)
+    assert error.facts["expired"] == "2020-06-02 00:00 UTC"
+
+
+def test_broken_digest(release: SigningKey) -> None:
+    error = refusal_of(release.sign(DATA, digest="SHA1"), trusted(release))
+    assert isinstance(error, WeakSignature)
+    assert error.facts["digest"].startswith("SHA1")
+
+
+def test_key_that_is_too_short(maker: KeyMaker) -> None:
+    key = maker.key("Weak <weak@example.com>", algorithm="rsa1024")
+    error = refusal_of(key.sign(DATA), trusted(key))
+    assert isinstance(error, WeakSignature)
+    assert "too short" in error.message
+
+
+def test_signature_that_gpg_can_not_check(maker: KeyMaker) -> None:
+    key = maker.key("Time traveller <time@example.com>", at="20210101T000000")
+    signature = key.sign(DATA, at="20200101T000000", how="--ignore-time-conflict --detach-sign")
+    error = refusal_of(signature, trusted(key))
+    assert isinstance(error, MalformedSignature)
+
+
+# Several signatures
+
+
+def test_several_signatures_give_one_verdict_in_any_order(
+    release: SigningKey, other: SigningKey, stranger: SigningKey
+) -> None:
+    good = release.sign(DATA)
+    bad = other.sign(b"another image")
+    strange = stranger.sign(DATA)
+    strange_and_bad = stranger.sign(b"another image")
+    old = other.sign(DATA, at="20200601T000000", expires="1d")
+    weak = other.sign(DATA, digest="SHA1")
+    expected: list[tuple[list[bytes], type[NotTrusted] | None]] = [
+        ([good, strange], None),
+        ([good, strange_and_bad], None),
+        ([good, old, weak], None),
+        ([good, bad], BadSignature),
+        ([good, bad, strange], BadSignature),
+        ([bad, old, weak], BadSignature),
+        ([old, weak], ExpiredSignature),
+        ([strange, weak], WeakSignature),
+        ([strange, strange_and_bad], UntrustedSigner),
+    ]
+    keys = [trusted(release), trusted(other)]
+    results = {one: results_of(one, keys) for one in (good, bad, strange, strange_and_bad, old, weak)}
+    for material, error in expected:
+        for order in itertools.permutations(material):
+            verdict = judge(IMAGE, NAME, [result for one in order for result in results[one]], keys)
+            assert verdict.error is None if error is None else type(verdict.error) is error
+            assert verdict.fingerprint == (release.fingerprint if error is None else None)
+
+
+# An image that tells its name later
+
+
+def test_name_that_is_known_later_is_judged_with_the_same_results(release: SigningKey, other: SigningKey) -> None:
+    everything = [trusted(release, "example.com"), trusted(other, "example.org")]
+    results = results_of(release.sign(DATA), everything)
+    assert judge("./app.aci", None, results, everything).admitted
+    assert judge("./app.aci", "example.com/app", results, everything[:1]).rule == "example.com"
+    error = judge("./app.aci", "example.org/app", results, everything[1:]).error
+    assert isinstance(error, UntrustedSigner)
+    assert error.message == "./app.aci is signed by a key that is not trusted for this name"
+    assert error.next_step is not None
+    assert "--prefix example.org/app" in error.next_step
+    assert isinstance(judge("./app.aci", "example.net/app", results, []).error, NoTrustedKey)
+
+
+def test_nameless_image_by_a_stranger(release: SigningKey, stranger: SigningKey) -> None:
+    keys = [trusted(release)]
+    error = judge("./app.aci", None, results_of(stranger.sign(DATA), keys), keys).error
+    assert isinstance(error, UntrustedSigner)
+    assert error.message == "./app.aci is signed by a key that is not trusted for any name"
+    assert error.next_step is not None
+    assert error.next_step.startswith("acistore trust add --prefix NAME --fingerprint ")

@@ -29,7 +29,9 @@ def check_layout(entries: Iterable[Entry]) -> Iterator[Entry]:
         seen.add(path)
         length += len(path)
         if len(seen) > ENTRY_LIMIT or length > PATHS_LIMIT:
-            raise ArchiveRefused(f"the image has more than {ENTRY_LIMIT} entries, or {PATHS_LIMIT} bytes of paths")
+            raise ArchiveRefused(
+                f"the image has more than {ENTRY_LIMIT} entries, or {PATHS_LIMIT} characters of paths"
+            )
         _check_entry(entry)
         if path != ".":
             yield entry

@@ -38,8 +38,10 @@ def run(arguments: Sequence[str]) -> int:
     except StdoutClosed:
         return 0
     except _Terminated:
+        output.abandon()
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
+        output.abandon()
         return 128 + signal.SIGINT
     except click.ClickException as error:
         failure = usage_error(error, arguments)
@@ -197,7 +199,7 @@ def cli(
     session.output.color = None if no_color is None else not no_color
     session.verbose = verbose or debug
     session.flags = configuring(ctx.params)
-    session.listen()
+    ctx.with_resource(session.listening())
 
 
 @click.command(cls=Command, short_help="Print the script that completes words with Tab.")

@@ -33,9 +33,9 @@ def discover(session: Session, name: str) -> None:
     """
     config = session.config()
     session.warn_of_insecure(config, "tls", "http")
-    wanted = acistore.ImageName.parse(name).for_this_machine()
+    wanted = acistore.ImageName.parse(name).for_this_machine().add_missing(version="latest")
     with acistore.Client(config) as client:
-        found = acistore.Resolver(client).resolve(wanted)
+        found = acistore.Resolver(client).resolve(wanted).require_any()
     if session.output.json:
         session.output.document(_document(found))
     else:
@@ -64,7 +64,8 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
         yield "key", key
     if pages:
         for visit in found.visits:
-            yield "page", f"{visit.url}: {visit.outcome}"
+            status = "" if visit.status is None else f"{visit.status}, "
+            yield "page", f"{visit.url}: {status}{visit.outcome}"
 
 
 @click.command(cls=Command, short_help="Fetch images, verified, with their dependencies.")

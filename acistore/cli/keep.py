@@ -42,7 +42,8 @@ def rm(session: Session, images: Sequence[str], force: bool) -> int:
         session.output.document({"removed": removed, "reclaimable_size": freed})
     else:
         session.output.lines(str(image.id) for image in gone)
-        session.output.note(f"the next acistore gc frees {size(freed)}")
+        if gone:
+            session.output.note(f"the next acistore gc frees {size(freed)}")
     return code
 
 

@@ -239,7 +239,7 @@ def _blocks(image: "acistore.StoredImage", store: "acistore.Store") -> Iterator[
     yield from facts(_summary(image, store))
     manifest = image.manifest
     blocks: dict[str, list[tuple[str, str]]] = {
-        "let in": [pair for each in store.admissions(image) for pair in _admission(each)],
+        "admitted": [pair for each in store.admissions(image) for pair in _admission(each)],
         "app": _app(manifest.app) if manifest.app else [],
         "annotations": list(manifest.annotations.items()),
         "needs": [(str(each.image_name), str(each.image_id or "")) for each in manifest.dependencies],

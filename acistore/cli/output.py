@@ -65,11 +65,13 @@ def _plain(value: object) -> object:
 
 def size(count: float) -> str:
     """Bytes for people, in powers of 1000: `92.6 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.3g} {unit}"
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
         count /= 1000
-    return f"{count:,.1f} TB"
+        if count < 999.5:
+            return f"{count:.1f} {unit}" if count < 99.95 else f"{count:.0f} {unit}"
+    return f"{count / 1000:,.1f} TB"
 
 
 def ago(then: datetime, now: datetime | None = None) -> str:
@@ -204,6 +206,10 @@ class Output:
         except OSError:
             _give_up(sys.stderr)  # nobody listens; the work goes on
 
+    def abandon(self) -> None:
+        """Drops what could not be written to stdout yet, since the work is cut short and nobody may read it."""
+        _give_up(sys.stdout)
+
     def _painted(self, text: str, color: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self.colored else text
 
@@ -266,8 +272,10 @@ def _write(stream: IO[str] | IO[bytes] | None, data: str | bytes) -> None:
         raise FileUnusable(f"standard output can't be written: {error.strerror}") from error
 
 
-def _give_up(stream: TextIO) -> None:
+def _give_up(stream: TextIO | None) -> None:
     """Sends what is left in a stream's buffer nowhere, or Python would try once more, and complain, at exit."""
+    if stream is None:
+        return
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

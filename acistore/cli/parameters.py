@@ -24,16 +24,16 @@ CONFIGURING = ("dir", "system_config", "local_config", "user_config", "insecure_
 
 # What other tools call our commands.
 _KNOWN_ELSEWHERE = {
-    "images": "list",
-    "ls": "list",
-    "pull": "fetch",
-    "inspect": "show",
-    "cat-manifest": "show",
-    "remove": "rm",
-    "delete": "rm",
-    "prune": "gc",
-    "check": "verify",
-    "save": "export",
+    "cat-manifest": ["show"],
+    "delete": ["rm", "remove"],
+    "images": ["list"],
+    "inspect": ["show"],
+    "ls": ["list"],
+    "prune": ["gc"],
+    "pull": ["fetch"],
+    "remove": ["rm"],
+    "rm": ["remove"],
+    "save": ["export"],
 }
 
 
@@ -172,9 +172,8 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def _unknown(self, name: str, ctx: click.Context) -> UsageError:
-        near = difflib.get_close_matches(name, self.commands, n=1)
-        if _KNOWN_ELSEWHERE.get(name) in self.commands:
-            near = [_KNOWN_ELSEWHERE[name]]
+        known = [each for each in _KNOWN_ELSEWHERE.get(name, []) if each in self.commands]
+        near = known or difflib.get_close_matches(name, self.commands, n=1)
         return UsageError(
             f"no such command: {name}",
             facts={"did you mean": f"{ctx.command_path} {near[0]}"} if near else None,

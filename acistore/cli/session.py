@@ -5,7 +5,8 @@ Opens things and asks questions; which, when and why is up to the commands.
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ import acistore
 from acistore.cli.output import Output
 from acistore.cli.progress import Progress, progress_for
 from acistore.config import Config
-from acistore.errors import AcistoreError, NoTerminal
+from acistore.errors import AcistoreError
 
 Result = TypeVar("Result")
 
@@ -71,10 +72,8 @@ class Session:
                 codes.append(error.exit_code)
         return results, codes[0] if codes else 0
 
-    def ask(self, question: str, refusal: NoTerminal) -> bool:
-        """Yes or no, from the person at the terminal; raises `refusal` when there is none. No answer is no."""
-        if not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
-            raise refusal
+    def ask(self, question: str) -> bool:
+        """Yes or no, from the person at the terminal. No answer is no."""
         while True:
             sys.stderr.write(f"{question} [y/N] ")
             sys.stderr.flush()
@@ -87,16 +86,25 @@ class Session:
                 case "" | "n" | "no":
                     return False
 
-    def listen(self) -> None:
-        """Prints what the library logs: warnings, with -v what it does, with --debug everything."""
-        _log.handlers = [_Handler(self.output)]
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Prints what the library logs meanwhile: warnings, with -v what it does, with --debug everything."""
+        handler = _Handler(self.output)
+        before = _log.level, _log.propagate
+        _log.addHandler(handler)
         _log.propagate = False
-        level = logging.DEBUG if self.output.debug else logging.INFO if self.verbose else logging.WARNING
-        _log.setLevel(level)
+        _log.setLevel(logging.DEBUG if self.output.debug else logging.INFO if self.verbose else logging.WARNING)
+        try:
+            yield
+        finally:
+            _log.removeHandler(handler)
+            _log.setLevel(before[0])
+            _log.propagate = before[1]
 
 
-def _is_terminal(stream: object) -> bool:
-    return hasattr(stream, "isatty") and bool(stream.isatty())
+def somebody_can_answer() -> bool:
+    """Whether there is a person to ask: stdin and stderr are terminals."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 class _Handler(logging.Handler):

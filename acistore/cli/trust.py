@@ -12,7 +12,7 @@ import click
 import acistore
 from acistore.cli.output import Output, count, escape, facts, moment, on_terminal, table, terminal_width
 from acistore.cli.parameters import Group, option
-from acistore.cli.session import Session
+from acistore.cli.session import Session, somebody_can_answer
 from acistore.config import Config
 from acistore.errors import ConsentRefused, KeyRefused, NoTerminal, UsageError
 from acistore.trust.keys import normal_fingerprint, shown_fingerprint
@@ -93,12 +93,15 @@ def add(
     offers = [_Offer(each, store.inspect(each.material)) for each in _material(session, config, sources, prefix)]
     chosen, left_out = _choice(offers, fingerprints)
     where = cast(Literal["local", "user"], layer or ("local" if os.geteuid() == 0 else "user"))
-    if not (session.output.quiet or session.output.json):
+    asking = not (yes or fingerprints)
+    if asking and not somebody_can_answer():
+        raise _nobody_to_ask(chosen, place, sources)
+    if asking or not (session.output.quiet or session.output.json):
         session.output.say(_review(chosen, place, where))
     for key in left_out:
         session.output.note(f"left out: {shown_fingerprint(key.fingerprint)} {_owner(key)}")
-    if not (yes or fingerprints):
-        _ask(session, chosen, place, sources)
+    if asking and not session.ask(_question(chosen, place)):
+        raise ConsentRefused(f"no key was added for {place}")
     for offer in chosen:
         store.add(
             offer.material.material,
@@ -188,20 +191,21 @@ def _owner(key: "PublicKey") -> str:
     return ", ".join(key.user_ids) or "no user ID"
 
 
-def _ask(session: Session, offers: Iterable[_Offer], place: str, sources: Sequence[str]) -> None:
-    """Raises ConsentRefused when the answer is no, NoTerminal when nobody can answer."""
+def _question(offers: Iterable[_Offer], place: str) -> str:
+    number = sum(len(offer.keys) for offer in offers)
+    return f"Trust {'this key' if number == 1 else f'these {number} keys'} for {escape(place)}?"
+
+
+def _nobody_to_ask(offers: Iterable[_Offer], place: str, sources: Sequence[str]) -> NoTerminal:
     keys = [key for offer in offers for key in offer.keys]
     flags = ["--root"] if place is _EVERYTHING else ["--prefix", place]
     for key in keys:
         flags += ["--fingerprint", key.fingerprint]
-    refusal = NoTerminal(
-        f"nobody can be asked whether to trust {count(len(keys), 'key')} for {place}: this is not a terminal",
+    return NoTerminal(
+        f"whether to trust {count(len(keys), 'key')} for {place} can't be asked: this is no terminal",
         facts={shown_fingerprint(key.fingerprint): _owner(key) for key in keys},
         next_step=shlex.join(["acistore", "trust", "add", *flags, *sources]),
     )
-    what = "this key" if len(keys) == 1 else f"these {len(keys)} keys"
-    if not session.ask(f"Trust {what} for {escape(place)}?", refusal):
-        raise ConsentRefused(f"no key was added for {place}")
 
 
 @trust.command("list", short_help="List the trusted keys.")

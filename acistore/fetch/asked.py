@@ -39,8 +39,20 @@ class Asked:
         """Whether it is the newest version that is wanted, whatever that is."""
         return self.name is not None and not self.name.version and self.image_id is None
 
+    def fits(self, image_id: ImageID, manifest: ImageManifest) -> bool:
+        """Whether an image is the one asked for (appc spec, discovery.md § Validation)."""
+        return not self._problems(image_id, manifest)
+
     def check(self, image_id: ImageID, manifest: ImageManifest) -> None:
-        """Raises ImageMismatch when the image is another one (appc spec, discovery.md § Validation)."""
+        """Raises ImageMismatch when the image is another one."""
+        if problems := self._problems(image_id, manifest):
+            raise ImageMismatch(
+                f"{self.shown} is not what was asked for: {problems[0]}",
+                facts={"asked for": str(self.name or self.image_id), "found": str(manifest.image_name)},
+                next_step="ask its publisher: the image at this place is another one",
+            )
+
+    def _problems(self, image_id: ImageID, manifest: ImageManifest) -> list[str]:
         problems = []
         if self.name is not None:
             if manifest.name != self.name.name:
@@ -48,12 +60,7 @@ class Asked:
             problems += self.name.mismatches(manifest.labels)
         if self.image_id not in (None, image_id):
             problems.append(f"ID {self.image_id} is demanded, and the image has {image_id}")
-        if problems:
-            raise ImageMismatch(
-                f"{self.shown} is not what was asked for: {problems[0]}",
-                facts={"asked for": str(self.name or self.image_id), "found": str(manifest.image_name)},
-                next_step="ask its publisher: the image at this place is another one",
-            )
+        return problems
 
 
 def is_url(text: str) -> bool:

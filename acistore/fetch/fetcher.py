@@ -6,35 +6,36 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from acistore.config import Config
-from acistore.discovery import Endpoint, Resolver
+from acistore.discovery import Resolver
 from acistore.errors import (
     AcistoreError,
     ArchiveRefused,
     DependencyCycle,
     FileUnusable,
-    ImageNotFound,
+    InsecureTransport,
     LimitExceeded,
     NetworkError,
     NotFound,
     NotTrusted,
-    SignatureMissing,
-    UntrustedSigner,
 )
 from acistore.fetch.asked import Asked, is_path, is_url, path_of, signature_beside
+from acistore.fetch.held import Held
+from acistore.fetch.signature import read_signature
 from acistore.keys import trust_discovered_keys
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID, ImageName
 from acistore.net.client import Client
 from acistore.net.transfer import Progress, Transfer, download
 from acistore.store import Admission, Remote, Store, StoredImage
-from acistore.trust.check import SignatureCheck, is_still_trusted
+from acistore.trust.check import SignatureCheck
 from acistore.trust.keystore import TrustStore
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Fetcher:
         self._config = config
         self._progress = progress or _Silent()
         self._trust_keys_from_https = trust_keys_from_https
-        self._no_cache = no_cache
+        self._held = Held(store, trust, config, no_cache=no_cache)
 
     def fetch(
         self, wanted: str | ImageName, *, signature: str | None = None, pull_policy: str | None = None
@@ -126,103 +127,103 @@ class Fetcher:
         Raises NotTrusted and its kinds, NetworkError and its kinds, NotFound, ArchiveRefused, DependencyCycle.
         """
         policy = pull_policy or self._config.pull_policy
+        below = pull_policy or ("never" if policy == "never" else "new")
         with Client(self._config) as client:
             if isinstance(wanted, str) and is_path(wanted):
-                fetched = self._fetch_file(wanted, signature)
+                fetched = self._fetch_file(wanted, signature, client)
             elif isinstance(wanted, str) and is_url(wanted):
                 fetched = self._fetch_url(wanted, signature, policy, client)
             else:
                 name = ImageName.parse(wanted).for_this_machine() if isinstance(wanted, str) else wanted
-                fetched = self._fetch_by_name(Asked.by_name(name), signature, policy, client)
-            policy_below = pull_policy or ("never" if policy == "never" else "new")
-            self._fetch_dependencies(fetched.image, policy_below, client, (fetched.id,), set())
+                fetched = self._fetch_name(name, Asked.by_name(name), signature, policy, client)
+            self._fetch_dependencies(fetched.image, below, client, (fetched.id,), set())
         return fetched
 
-    # --- by name, by URL, from a file
-
-    def _fetch_by_name(self, asked: Asked, signature: str | None, policy: str, client: Client) -> Fetched:
-        """By discovery: the first endpoint that serves the image and whose signature holds."""
-        assert asked.name is not None
-        if held := self._held(asked, policy):
-            return held
-        if self._trust_keys_from_https and not self._trust.keys_for(asked.name.name):
-            trust_discovered_keys(asked.name, self._trust, self._config)
-        self._progress.step(f"discovering {asked.shown}")
-        found = Resolver(client).resolve_images(asked.name)
-        failures: list[AcistoreError] = []
-        for endpoint in found:
-            try:
-                return self._fetch_endpoint(endpoint, signature, asked, client)
-            except (NotTrusted, NetworkError, NotFound, ArchiveRefused) as error:
-                log.info("%s: %s", endpoint.image_url, error)
-                failures.append(error)
-        raise _weightiest(failures, [endpoint.image_url for endpoint in found])
-
-    def _fetch_endpoint(
-        self, endpoint: Endpoint, signature: str | None, asked: Asked, client: Client
+    def _fetch_name(
+        self, name: ImageName, asked: Asked, signature: str | None, policy: str, client: Client
     ) -> Fetched:
-        return self._fetch_remote(endpoint.image_url, signature or endpoint.signature_url, asked, client)
+        """By discovery: from the first endpoint that serves an image whose signature and labels are right."""
+        if held := self._held.answer(asked, policy, _now()):
+            return self._reuse(*held, asked)
+        if self._trust_keys_from_https and not self._trust.keys_for(name.name):
+            trust_discovered_keys(name, self._trust, self._config)
+        self._progress.step(f"discovering {asked.shown}")
+        failures: dict[str, AcistoreError] = {}
+        for endpoint in Resolver(client).resolve(name, keys=False).require_endpoints():
+            try:
+                if not is_url(endpoint.image_url):
+                    raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
+                place = signature or endpoint.signature_url
+                return self._fetch_remote(endpoint.image_url, place, asked, client)
+            except (NotTrusted, NetworkError, NotFound, ArchiveRefused) as error:
+                log.info("endpoint %s: %s", endpoint.image_url, error)
+                failures[endpoint.image_url] = error
+        raise _weightiest(failures)
 
     def _fetch_url(self, url: str, signature: str | None, policy: str, client: Client) -> Fetched:
-        known = None if self._no_cache else self._store.remote(url)
-        if policy != "update" and known and self._is_admitted(known[1]):
-            return self._reuse(known[1], known[0], Asked(url))
-        if policy == "never":
-            raise ImageNotFound(
-                f"nothing in the store came from {url}", next_step=f"acistore fetch --pull-policy new {url}"
-            )
-        return self._fetch_remote(url, signature or signature_beside(url), Asked(url), client)
+        asked = Asked(url)
+        if held := self._held.answer(asked, policy, _now()):
+            return self._reuse(*held, asked)
+        return self._fetch_remote(url, signature or signature_beside(url), asked, client)
 
-    def _fetch_file(self, text: str, signature: str | None) -> Fetched:
+    def _fetch_file(self, text: str, signature: str | None, client: Client) -> Fetched:
         """Through a private copy, so that the bytes stored are the bytes verified."""
-        path = path_of(text)
+        path = path_of(text).absolute()
         asked = Asked(text)
         with (
-            self._spool_file(str(path.absolute())) as spool,
-            self._check(self._signature(signature or signature_beside(str(path)), asked, None), asked) as check,
+            self._spool_file(str(path)) as spool,
+            self._check(signature or signature_beside(str(path)), asked, client) as check,
         ):
             self._progress.step(f"reading {text}")
             _copy(path, spool, check, self._config.limits.image_size)
-            image = self._admit(spool, check, asked, str(path.absolute()), remote=None)
-        return Fetched(image, str(path.absolute()), image.last_used_at, False, 0)
-
-    # --- one image at one URL
+            image = self._admit(spool, check, asked, str(path), remote=None)
+        return Fetched(image, str(path), image.last_used_at, False, 0)
 
     def _fetch_remote(self, url: str, signature_url: str, asked: Asked, client: Client) -> Fetched:
+        """One image from one URL, conditionally when the store has it already."""
         started = _now()
         with self._spool_file(url) as spool:
-            known = None if self._no_cache else self._store.remote(url)
-            if known and self._may_reuse(*known, started, asked):
-                return self._reuse(known[1], known[0], asked)
+            known = self._held.at(url)
+            if known and known[0].fetched_at > started and self._held.is_admitted(known[1]):
+                return self._reuse(known[1], known[0], asked)  # another process was here meanwhile
             self._progress.step(f"checking who has signed {asked.shown}")
-            with self._check(self._signature(signature_url, asked, client), asked) as check:
-                reusable = known and self._is_admitted(known[1], check.digest if check else None)
-                etag = known[0].etag if known and reusable else None
-                transfer = self._download(url, spool, check, asked, etag, client)
+            with self._check(signature_url, asked, client) as check:
+                unchanged = known and self._held.is_admitted(known[1], check.digest if check else None)
+                transfer = download(
+                    client,
+                    url,
+                    spool,
+                    limit=min(self._config.limits.image_size, asked.size or self._config.limits.image_size),
+                    etag=known[0].etag if known and unchanged else None,
+                    progress=self._progress,
+                    tee=check.feed if check else None,
+                )
                 remote = _remote(url, signature_url, asked, transfer)
                 if known and transfer.status == 304:
-                    return self._reuse(known[1], replace(remote, etag=known[0].etag), asked)
+                    return self._reuse(known[1], replace(remote, etag=remote.etag or known[0].etag), asked)
                 image = self._admit(spool, check, asked, url, remote)
         return Fetched(image, url, remote.fetched_at, False, transfer.size)
 
-    def _download(
-        self, url: str, spool: BinaryIO, check: SignatureCheck | None, asked: Asked, etag: str | None, client: Client
-    ) -> Transfer:
-        limit = min(self._config.limits.image_size, asked.size or self._config.limits.image_size)
-        return download(
-            client,
-            url,
-            spool,
-            limit=limit,
-            etag=etag,
-            progress=self._progress,
-            tee=check.feed if check else None,
+    # --- what each way in has in common
+
+    def _spool_file(self, source: str) -> AbstractContextManager[BinaryIO]:
+        return self._store.spool_file(
+            source, waiting=lambda: self._progress.step(f"waiting for another process that fetches {source}")
         )
+
+    def _check(
+        self, signature_place: str, asked: Asked, client: Client
+    ) -> SignatureCheck | AbstractContextManager[None]:
+        """Refuses before the download whom nobody trusts; None inside when images are not verified."""
+        signature = read_signature(signature_place, asked.shown, self._config, client)
+        if signature is None:
+            return nullcontext()
+        return SignatureCheck(asked.shown, asked.name.name if asked.name else None, signature, self._trust)
 
     def _admit(
         self, spool: BinaryIO, check: SignatureCheck | None, asked: Asked, source: str, remote: Remote | None
     ) -> StoredImage:
-        """The last questions: is the signature right, is it the image asked for, may its signer sign for it?"""
+        """The last questions: does the signature hold, is it the image asked for, may its signer sign for it?"""
         if check:
             check.finish()
         self._progress.step(f"storing {asked.shown}")
@@ -235,12 +236,7 @@ class Fetcher:
         )
 
     def _admission(
-        self,
-        check: SignatureCheck | None,
-        asked: Asked,
-        source: str,
-        image_id: ImageID,
-        manifest: ImageManifest,
+        self, check: SignatureCheck | None, asked: Asked, source: str, image_id: ImageID, manifest: ImageManifest
     ) -> Admission:
         asked.check(image_id, manifest)
         insecure = tuple(sorted(self._config.insecure_options))
@@ -260,111 +256,28 @@ class Fetcher:
             insecure=insecure,
         )
 
-    # --- signatures
-
-    def _signature(self, place: str, asked: Asked, client: Client | None) -> bytes | None:
-        """The signature's bytes; None when images are not verified. Raises SignatureMissing."""
-        if "image" in self._config.insecure_options:
-            return None
-        limit = self._config.limits.signature_size
-        if client is not None and is_url(place):
-            response = client.get(place, limit=limit)
-            if response.status == 200:
-                return response.body
-            why = f"{place} answered {response.status}"
-        else:
-            try:
-                with path_of(place).open("rb") as file:
-                    signature = file.read(limit + 1)
-            except FileNotFoundError:
-                why = f"there is no {place}"
-            except OSError as error:
-                raise FileUnusable(f"{place} can't be read: {error.strerror}") from error
-            else:
-                if len(signature) <= limit:
-                    return signature
-                raise LimitExceeded(f"the signature {place} is larger than {limit} bytes")
-        raise SignatureMissing(
-            f"{asked.shown} has no signature",
-            facts={"looked for": why},
-            next_step="ask its publisher to sign it, or name the signature with --signature",
-        )
-
-    def _check(
-        self, signature: bytes | None, asked: Asked
-    ) -> SignatureCheck | nullcontext[None]:
-        if signature is None:
-            return nullcontext()
-        return SignatureCheck(asked.shown, asked.name.name if asked.name else None, signature, self._trust)
-
-    # --- what the store holds already
-
-    def _held(self, asked: Asked, policy: str) -> Fetched | None:
-        """The store's own image, where the policy and the server's last word allow it without asking."""
-        assert asked.name is not None
-        if policy == "update":
-            for remote, image in () if self._no_cache else self._store.remotes_for(asked.name):
-                if remote.is_fresh(_now()) and self._is_admitted(image):
-                    return self._reuse(image, remote, asked)
-            return None
-        try:
-            image = self._store.get(asked.image_id or asked.name)
-            asked.check(image.id, image.manifest)
-        except ImageNotFound:
-            if policy == "never":
-                raise
-            return None
-        if self._is_admitted(image):
-            return self._reuse(image, None, asked)
-        if policy == "never":
-            raise UntrustedSigner(
-                f"{asked.shown} is in the store, but was not admitted by a key that is trusted for it now",
-                next_step=f"acistore fetch {asked.shown}",
-            )
-        return None
-
-    def _may_reuse(self, remote: Remote, image: StoredImage, started: datetime, asked: Asked) -> bool:
-        """Whether the server need not be asked: it said so, or another process has just fetched it."""
-        if not (remote.is_fresh(started) or remote.fetched_at > started):
-            return False
-        return self._is_admitted(image) and not _mismatch(image, asked)
-
-    def _is_admitted(self, image: StoredImage, signature_digest: bytes | None = None) -> bool:
-        """Whether the image would be admitted today: by a key that let it in and is still trusted for its name.
-
-        With the digest of a signature, only an admission by that very signature counts.
-        """
-        if "image" in self._config.insecure_options:
-            return True
-        return any(
-            is_still_trusted(admission.fingerprint, image.name, self._trust)
-            for admission in self._store.admissions(image)
-            if admission.fingerprint and signature_digest in (None, admission.signature_digest)
-        )
-
     def _reuse(self, image: StoredImage, remote: Remote | None, asked: Asked) -> Fetched:
+        """The image that is in the store is the answer."""
         asked.check(image.id, image.manifest)
         self._progress.step(f"{asked.shown} is in the store")
         self._store.record_fetch(image, remote=remote, latest=asked.as_latest)
-        remotes = [remote] if remote else self._store.remotes(image)
-        source = remotes[0].url if remotes else self._store.admissions(image)[0].url
-        fetched_at = remotes[0].fetched_at if remotes else image.imported_at
-        return Fetched(self._store.get(image.id), source or "", fetched_at, True, 0)
-
-    # --- dependencies
+        [admission, *_] = self._store.admissions(image)
+        source = remote.url if remote else admission.url or ""
+        fetched_at = remote.fetched_at if remote else admission.admitted_at
+        return Fetched(self._store.get(image.id), source, fetched_at, True, 0)
 
     def _fetch_dependencies(
         self, image: StoredImage, policy: str, client: Client, chain: tuple[ImageID, ...], done: set[ImageID]
     ) -> None:
-        """Fetches what the image needs, depth first, each image once. `chain` leads from the asked one to it."""
+        """What the image needs, depth first, each image once. `chain` leads from the asked one to it."""
         for dependency in image.manifest.dependencies:
-            asked = Asked.as_dependency(dependency)
             if len(chain) > self._config.limits.dependency_depth:
                 raise DependencyCycle(
                     f"the dependencies of {chain[0]} nest deeper than {self._config.limits.dependency_depth}",
-                    facts={"at": asked.shown},
+                    facts={"at": str(image.image_name)},
                 )
-            needed = self._fetch_by_name(asked, None, policy, client).image
+            asked = Asked.as_dependency(dependency)
+            needed = self._fetch_name(dependency.image_name, asked, None, policy, client).image
             if needed.id in chain:
                 raise DependencyCycle(
                     f"{needed.image_name} depends on itself", facts={"by way of": str(image.image_name)}
@@ -372,11 +285,6 @@ class Fetcher:
             if needed.id not in done:
                 self._fetch_dependencies(needed, policy, client, (*chain, needed.id), done)
                 done.add(needed.id)
-
-    def _spool_file(self, source: str):
-        return self._store.spool_file(
-            source, waiting=lambda: self._progress.step(f"waiting for another process that fetches {source}")
-        )
 
 
 def _now() -> datetime:
@@ -395,35 +303,31 @@ def _remote(url: str, signature_url: str, asked: Asked, transfer: Transfer) -> R
     )
 
 
-def _mismatch(image: StoredImage, asked: Asked) -> bool:
-    try:
-        asked.check(image.id, image.manifest)
-    except AcistoreError:
-        return True
-    return False
-
-
-def _copy(path, spool: BinaryIO, check: SignatureCheck | None, limit: int) -> None:
+def _copy(path: Path, spool: BinaryIO, check: SignatureCheck | None, limit: int) -> None:
     """Copies a local image into the spool file, each piece hashed on its way."""
+    size = 0
     try:
-        with path.open("rb") as file:
-            size = 0
-            while chunk := file.read(COPY_CHUNK):
-                size += len(chunk)
-                if size > limit:
-                    raise LimitExceeded(f"{path} is larger than {limit} bytes")
-                spool.write(chunk)
-                if check:
-                    check.feed(chunk)
+        file = path.open("rb")
     except OSError as error:
-        raise FileUnusable(f"{path} can't be read: {error.strerror}") from error
+        raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error
+    with file:
+        while chunk := file.read(COPY_CHUNK):
+            size += len(chunk)
+            if size > limit:
+                raise LimitExceeded(f"the image {path} is larger than {limit} bytes")
+            spool.write(chunk)
+            if check:
+                check.feed(chunk)
 
 
-def _weightiest(failures: Sequence[AcistoreError], urls: Sequence[str]) -> AcistoreError:
-    """Of the failures at all endpoints, the one to report: trust before network before the rest; with the
-    others' messages among its facts."""
-    ranks = (NotTrusted, NetworkError, AcistoreError)
-    first = min(failures, key=lambda error: next(rank for rank, kind in enumerate(ranks) if isinstance(error, kind)))
-    others = {url: error.message for url, error in zip(urls, failures, strict=True) if error is not first}
-    first.facts.update(others)
-    return first
+def _weightiest(failures: dict[str, AcistoreError]) -> AcistoreError:
+    """Of the failures at all endpoints the one to report: trust before network before the rest, with what the
+    other endpoints said among its facts."""
+    kinds: Sequence[type[AcistoreError]] = (NotTrusted, NetworkError, AcistoreError)
+    [*ranked] = sorted(
+        failures.items(),
+        key=lambda each: next(rank for rank, kind in enumerate(kinds) if isinstance(each[1], kind)),
+    )
+    (_url, error), *others = ranked
+    error.facts.update({url: other.message for url, other in others})
+    return error

@@ -19,17 +19,15 @@ def before_answer(error: Exception, url: str) -> NetworkError:
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError):
         return _tls_failure(cause, url)
-    if isinstance(error, httpcore.ProxyError):
-        return ConnectionFailed(f"{url}: the proxy refused to connect: {error}")
+    if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.ProxyError):
+        return ConnectionFailed(f"{url}: {_no_connection(error, cause)}")
     if isinstance(error, httpcore.TimeoutException):
-        return ConnectionFailed(f"{url}: no {_awaited(error)} in time")
-    if isinstance(cause, socket.gaierror | UnicodeError):
-        return ConnectionFailed(f"{url}: the host name doesn't resolve: {_reason(cause)}")
-    if isinstance(error, httpcore.ConnectError):
-        return ConnectionFailed(f"{url}: no connection: {_reason(cause)}")
+        return ConnectionFailed(f"{url}: no answer in time")
     if isinstance(error, httpcore.ProtocolError):
-        return ServerFailed(f"{url}: the answer is not valid HTTP: {_reason(error)}")
-    return TransferFailed(f"{url}: the connection broke off before an answer: {_reason(cause)}")
+        return ServerFailed(f"{url}: the answer is not valid HTTP: {_reason(cause)}")
+    if isinstance(error, httpcore.NetworkError):
+        return TransferFailed(f"{url}: the connection broke off before an answer: {_reason(cause)}")
+    return ConnectionFailed(f"{url}: can't be asked for: {_reason(cause)}")
 
 
 def within_body(error: Exception, url: str, received: int) -> NetworkError:
@@ -46,8 +44,14 @@ def _cause(error: Exception) -> BaseException:
     return inner if isinstance(inner, BaseException) else error
 
 
-def _awaited(error: httpcore.TimeoutException) -> str:
-    return "connection" if isinstance(error, httpcore.ConnectTimeout) else "answer"
+def _no_connection(error: Exception, cause: BaseException) -> str:
+    if isinstance(error, httpcore.ProxyError):
+        return f"the proxy refused to connect: {error}"
+    if isinstance(error, httpcore.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(cause, socket.gaierror | UnicodeError):
+        return f"the host name doesn't resolve: {_reason(cause)}"
+    return f"no connection: {_reason(cause)}"
 
 
 def _reason(error: BaseException) -> str:

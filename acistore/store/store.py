@@ -1,7 +1,7 @@
 """Store: the face that everyone else sees. Each job has a file of its own beside this one."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -94,20 +94,24 @@ class Store:
         bounds the plain tar in bytes. Raises ArchiveRefused, InvalidManifest and what `admit` raises; nothing
         of a refused image stays.
         """
-        return ingest(
-            archive,
-            self._disk,
-            limit=limit,
-            admit=admit or (lambda _id, _manifest: Admission("unverified", _now())),
-            provenance=Provenance(remote, latest),
-        )
+        with self._disk.workspace.writing():
+            return ingest(
+                archive,
+                self._disk,
+                limit=limit,
+                admit=admit or (lambda _id, _manifest: Admission("unverified", _now())),
+                provenance=Provenance(remote, latest),
+            )
 
-    def spool_file(self, source: str, *, waiting: Callable[[], object]) -> AbstractContextManager[BinaryIO]:
+    @contextmanager
+    def spool_file(self, source: str, *, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
         """A private file for downloading `source`, locked against others that fetch it; gone at the end.
 
-        `waiting` is called once when another process has it, which is then waited for.
+        `waiting` is called when another process has it, which is then waited for. Raises StoreUnavailable, also
+        for what the disk refuses while the file is written.
         """
-        return self._disk.workspace.spool_file(source, waiting=waiting)
+        with self._disk.workspace.writing(), self._disk.workspace.spool_file(source, waiting=waiting) as file:
+            yield file
 
     # --- look
 
@@ -239,7 +243,8 @@ class Store:
     ) -> Collected:
         """Collects garbage: images not used within the grace period and not among the newest `keep` of their
         name, the least recently used beyond `max_size` bytes, and every byte that nothing refers to."""
-        return collect(Rules(grace_period, keep, max_size, dry_run), _now(), self._disk)
+        with self._disk.workspace.writing():
+            return collect(Rules(grace_period, keep, max_size, dry_run), _now(), self._disk)
 
     gc = collect
 

@@ -3,9 +3,11 @@
 A file here is locked (flock) by whoever is writing it; what is not locked was left behind and may be collected.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,20 @@ class Workspace:
         self.packs = root / "packs"
         self.spool = root / "spool"
         self.tmp = root / "tmp"
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Tells failures of the disk as what they mean for the store. Raises StoreUnavailable."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreUnavailable(
+                    f"the disk of the store {self.root} is full",
+                    facts={"free": f"{shutil.disk_usage(self.root).free} bytes"},
+                    next_step="acistore gc --grace-period 0s, or more room on the disk",
+                ) from error
+            raise StoreUnavailable(f"the store {self.root} can't be written: {error.strerror or error}") from error
 
     def create(self) -> None:
         """Makes the directories that are missing. Raises StoreUnavailable."""

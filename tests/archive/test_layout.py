@@ -1,5 +1,6 @@
 """Which archives are images."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -111,7 +112,7 @@ def test_links_that_stay_inside_and_symbolic_ones_to_anywhere_pass() -> None:
 
 
 def test_entries_are_passed_on_one_by_one() -> None:
-    def entries():  # type: ignore[no-untyped-def]
+    def entries() -> Iterator[Entry]:
         yield MANIFEST
         raise AssertionError("asked for more than needed")
 
@@ -123,4 +124,4 @@ def test_what_has_to_be_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     assert "more than 100 entries" in refusal(ROOTFS, *(file(f"rootfs/{n}") for n in range(100))).message
     monkeypatch.undo()
     monkeypatch.setattr(layout, "PATHS_LIMIT", 10_000)
-    assert "10000 bytes of paths" in refusal(ROOTFS, file("rootfs/" + "a" * 10_000)).message
+    assert "10000 characters of paths" in refusal(ROOTFS, file("rootfs/" + "a" * 10_000)).message

@@ -12,7 +12,7 @@ import pytest
 
 from acistore.archive.compression import decompress
 from acistore.archive.layout import check_layout
-from acistore.archive.tar import Entry, join
+from acistore.archive.tar import Entry, Kind, join
 from tests.archive import tree
 from tests.archive.tars import cut, round_trip, take_apart
 from tests.programs import program
@@ -108,17 +108,21 @@ def test_sparse_files_stay_whole_in_the_skeleton(
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_python_tars_with_devices_are_read_right(format: int) -> None:
     file = io.BytesIO()
-    kinds = {"char": tarfile.CHRTYPE, "block": tarfile.BLKTYPE, "fifo": tarfile.FIFOTYPE, "dir": tarfile.DIRTYPE}
+    kinds: dict[Kind, bytes] = {
+        "char": tarfile.CHRTYPE,
+        "block": tarfile.BLKTYPE,
+        "fifo": tarfile.FIFOTYPE,
+        "dir": tarfile.DIRTYPE,
+    }
     with tarfile.open(fileobj=file, mode="w", format=format) as tar:
         for name, type in kinds.items():
             info = tarfile.TarInfo(name)
             info.type, info.mode, info.mtime, info.uid, info.gid = type, 0o600, 7, 1000, 2000
             info.devmajor, info.devminor = 4, 64
             tar.addfile(info)
-    devices = {"char": (4, 64), "block": (4, 64)}
+    devices: dict[Kind, tuple[int, int]] = {"char": (4, 64), "block": (4, 64)}
     assert round_trip(file.getvalue()) == [
-        Entry(kind, kind, 0o600, 1000, 2000, 7 * 10**9, 0, device=devices.get(kind))  # type: ignore[arg-type]
-        for kind in kinds
+        Entry(kind, kind, 0o600, 1000, 2000, 7 * 10**9, 0, device=devices.get(kind)) for kind in kinds
     ]
 
 

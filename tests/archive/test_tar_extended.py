@@ -23,6 +23,8 @@ def test_gnu_long_names_are_read_up_to_their_nul() -> None:
     long = b"n" * 500
     assert only(member(b"././@LongLink", b"L", long + b"\0", magic=GNU) + GOOD).path == "n" * 500
     assert only(member(b"././@LongLink", b"L", long + b"\0rest", magic=GNU) + GOOD).path == "n" * 500
+    for bad in (long, b"", b"\0"):
+        assert "empty or does not end" in refusal(member(b"L", b"L", bad, magic=GNU) + GOOD + END).message
     link = member(b"././@LongLink", b"K", long + b"\0", magic=GNU)
     assert only(link + header(type=b"2", link=b"n" * 99)).target == "n" * 500
 

@@ -83,10 +83,10 @@ def parse_global(data: bytes) -> dict[bytes, bytes]:
 
 
 def _parse_long_name(data: bytes) -> bytes:
-    """The name in the body of GNU's "L" and "K" entries: up to its first NUL."""
-    name = data.partition(b"\0")[0]
-    if not name:
-        raise ValueError("an empty long name")
+    """The name in the body of GNU's "L" and "K" entries, up to its NUL: some programs read on until one comes."""
+    name, nul, _ = data.partition(b"\0")
+    if not name or not nul:
+        raise ValueError("a long name that is empty or does not end")
     return name
 
 

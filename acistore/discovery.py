@@ -1,0 +1,209 @@
+"""From the name of an image to where it is: a page to endpoints and keys (pure), and the Resolver that walks pages.
+
+App Container Image Discovery (appc spec, discovery.md). Nothing that is found here is fetched here, and nothing
+is trusted for being found.
+"""
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lxml import etree
+
+from acistore.errors import EndpointNotFound, NetworkError
+from acistore.naming import ImageName, covers, parents
+from acistore.net.client import Client, Response, phrase
+
+# Tags that match and are kept, of each kind: nobody has that many places to fetch an image from.
+MAX_TAGS = 1000
+# Elements that are open at once. libxml2 looks through all of them at each end tag: with no bound, 2 MiB of
+# unclosed tags followed by as many end tags take minutes. What is nested deeper is not read.
+MAX_DEPTH = 1000
+_FEED_SIZE = 16 << 10
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_NOT_RENDERED = re.compile(r"\{.*?\}", re.DOTALL)
+
+_BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE | re.ASCII)
+_META_CHARSET = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_PRESCANNED = 1024
+# Python's names of the encodings that pages are in (WHATWG Encoding Standard). Python has more codecs, some of
+# which are not encodings of text, and some of which take quadratic time.
+_ENCODINGS = frozenset(
+    "utf-8 utf-16 utf-16-le utf-16-be cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp866 cp874"
+    " iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14"
+    " iso8859-15 iso8859-16 koi8-r koi8-u mac-roman mac-cyrillic gbk gb18030 big5 euc_jp iso2022_jp shift_jis"
+    " euc_kr".split()
+)
+# What everybody means who says so.
+_AS_WINDOWS_1252 = frozenset({"iso8859-1", "ascii"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an image and its signature are. `page` is the page that says so, empty when it isn't known."""
+
+    image_url: str
+    signature_url: str
+    page: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one page says about a name, in its order: endpoints, and URLs of keys, of any scheme."""
+
+    endpoints: tuple[Endpoint, ...]
+    keys: tuple[str, ...]
+
+
+def read_page(body: bytes, content_type: str | None, name: ImageName) -> Page:
+    """What a page, or the beginning of one, says about `name` (appc spec, discovery.md § Discovery Templates).
+
+    `content_type` is the header, for its charset. The name's labels are taken as they are; only `version` is
+    `latest` where it is absent or empty. Takes any bytes, and raises nothing.
+
+    A tag applies to a name when its prefix is the name or one of its parents, by whole path components; the
+    reference implementation compares letters.
+    """
+    values = {**name.labels, "version": name.version or "latest", "name": name.name}
+    endpoints: list[Endpoint] = []
+    keys: list[str] = []
+    for kind, content in _read_tags(_decoded(body, content_type)):
+        prefix, _, template = (part.strip() for part in content.strip().partition(" "))
+        if not template or not _applies(prefix, name.name):
+            continue
+        if kind == "ac-discovery-pubkeys":
+            keys.append(template)
+        elif endpoint := _render(template, values):
+            endpoints.append(endpoint)
+    return Page(tuple(endpoints[:MAX_TAGS]), tuple(keys[:MAX_TAGS]))
+
+
+def _applies(prefix: str, name: str) -> bool:
+    return covers(prefix, name) or (prefix.endswith("/") and name.startswith(prefix))
+
+
+def _render(template: str, values: Mapping[str, str]) -> Endpoint | None:
+    """The template with everything in braces replaced once; None when something is left."""
+
+    def rendered(extension: str) -> str:
+        known = {**values, "ext": extension}
+        return _PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), template)
+
+    endpoint = Endpoint(rendered("aci"), rendered("aci.asc"))
+    return None if _NOT_RENDERED.search(endpoint.image_url) else endpoint
+
+
+class _Tags:
+    """Collects the meta tags of discovery from the parser's events: (name, content), in order."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+        self.depth = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self.depth += 1
+        if tag == "meta" and attributes.get("name") in ("ac-discovery", "ac-discovery-pubkeys"):
+            self.found.append((attributes["name"], attributes.get("content", "")))
+
+    def end(self, tag: str) -> None:
+        self.depth -= 1
+
+    def close(self) -> None:
+        """Part of the parser's protocol."""
+
+
+def _read_tags(page: bytes) -> list[tuple[str, str]]:
+    """The tags of a page in UTF-8, wherever they stand but in comments and in raw text (script, title…)."""
+    tags = _Tags()
+    parser = etree.HTMLParser(target=tags, encoding="utf-8", huge_tree=True)
+    try:
+        for position in range(0, len(page), _FEED_SIZE):
+            parser.feed(page[position : position + _FEED_SIZE])
+            if tags.depth > MAX_DEPTH:
+                break
+        parser.close()
+    except etree.LxmlError:
+        pass  # a page that even a tolerant parser gives up on says what it said until then
+    return tags.found
+
+
+def _decoded(body: bytes, content_type: str | None) -> bytes:
+    """The page in UTF-8: by its byte order mark, the header, what it says itself, or what it looks like."""
+    text = body.decode(_encoding(body, content_type), errors="replace")
+    return text.encode("utf-8", errors="replace")
+
+
+def _encoding(body: bytes, content_type: str | None) -> str:
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            return encoding
+    in_header = _CHARSET.search(content_type or "")
+    in_page = _META_CHARSET.search(body[:_PRESCANNED])
+    declared = _known(in_header[1] if in_header else "")
+    if declared is None and in_page:
+        declared = _known(in_page[1].decode("ascii"))
+        if declared and declared.startswith("utf-16"):
+            declared = "utf-8"  # or we couldn't have read it
+    return declared or ("utf-8" if _is_utf8(body) else "cp1252")
+
+
+def _known(label: str) -> str | None:
+    try:
+        name = codecs.lookup(label).name
+    except (LookupError, ValueError):
+        return None
+    if name in _AS_WINDOWS_1252:
+        return "cp1252"
+    return name if name in _ENCODINGS else None
+
+
+def _is_utf8(body: bytes) -> bool:
+    """Whether it decodes; a character that was cut in two at the end doesn't count."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(body)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A page that was asked for: its URL, the status (None without an answer), and what came of it, in words."""
+
+    url: str
+    status: int | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What was found for a name, and how. Either kind may be empty; `failure` is what ended the walk early."""
+
+    name: ImageName
+    endpoints: tuple[Endpoint, ...]
+    keys: tuple[str, ...]
+    visits: tuple[Visit, ...]
+    failure: NetworkError | None = None
+
+    def require_endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints. Raises EndpointNotFound, or the NetworkError that ended the walk, when there are none."""
+        return self.endpoints or self._fail("image")
+
+    def require_keys(self) -> tuple[str, ...]:
+        """The URLs of keys. Raises EndpointNotFound, or the NetworkError that ended the walk, when there are none."""
+        return self.keys or self._fail("key")
+
+    def require_any(self) -> "Discovery":
+        """This discovery. Raises EndpointNotFound, or the NetworkError that ended the walk, when it is empty."""
+        return self if self.endpoints or self.keys else self._fail("image or key")
+
+    def _fail(self, what: str) -> "NoReturn":
+        """Raises the error that tells of every page that was tried."""
+        tried = {visit.url: visit.outcome for visit in self.visits}
+        if self.failure is not None:
+            self.failure.facts.update(tried)
+            raise self.failure
+        raise EndpointNotFound(f"no {what} was found for {self.name}", facts=tried)

@@ -1,0 +1,134 @@
+"""What is printed: nothing that comes from outside can do anything to a terminal or to a reader of JSON."""
+
+import json
+import unicodedata
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acistore.cli.output import Output, ago, cut, escape, facts, size, table, to_json, width
+from acistore.errors import UntrustedSigner
+
+NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
+
+
+@given(ANY_TEXT)
+def test_escaped_text_has_nothing_but_print_in_it(text: str) -> None:
+    assert {unicodedata.category(character)[0] for character in escape(text)} <= set("LMNPSZ")
+    assert escape(text).isprintable()
+    escape(text).encode()
+
+
+def test_what_is_plain_print_stays_as_it_is() -> None:
+    assert escape("Größe: 5 µm, 日本語 🙂") == "Größe: 5 µm, 日本語 🙂"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb", r"a\nb"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("\x9b2J", r"\x9b2J"),
+        ("\u202eexe.", r"\u202eexe."),
+        ("\udc80", r"\udc80"),
+        ("\U000e0001", r"\U000e0001"),
+        ("\xa0", r"\xa0"),
+    ],
+)
+def test_what_could_do_something_is_spelled_out(text: str, shown: str) -> None:
+    assert escape(text) == shown
+
+
+@given(ANY_TEXT)
+def test_json_is_printable_ascii_and_says_the_same(text: str) -> None:
+    written = to_json({"text": text})
+    assert written.isascii()
+    assert written.isprintable()
+    assert json.loads(written) == {"text": text}
+
+
+def test_times_in_json_are_utc() -> None:
+    local = datetime(2024, 6, 1, 14, 0, 0, tzinfo=timezone(timedelta(hours=2)))
+    assert (
+        to_json([local, NOW.replace(microsecond=5)]) == '["2024-06-01T12:00:00Z", "2024-06-01T12:00:00.000005Z"]'
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (92_600_000, "92.6 MB"),
+        (99_960_000, "100 MB"),
+        (203_000_000, "203 MB"),
+        (999_600_000, "1.0 GB"),
+        (16 << 30, "17.2 GB"),
+        (5 * 10**15, "5,000.0 TB"),
+    ],
+)
+def test_sizes_for_people(count: int, shown: str) -> None:
+    assert size(count) == shown
+
+
+@pytest.mark.parametrize(
+    ("distance", "shown"),
+    [
+        (timedelta(seconds=3), "just now"),
+        (timedelta(seconds=-3), "just now"),
+        (timedelta(seconds=40), "40 seconds ago"),
+        (timedelta(minutes=1, seconds=59), "1 minute ago"),
+        (timedelta(hours=3), "3 hours ago"),
+        (timedelta(hours=47), "47 hours ago"),
+        (timedelta(days=5), "5 days ago"),
+        (timedelta(days=-800), "in 2 years"),
+    ],
+)
+def test_times_for_people(distance: timedelta, shown: str) -> None:
+    assert ago(NOW - distance, NOW) == shown
+
+
+def test_columns_are_as_wide_as_they_look() -> None:
+    assert table([("a", "b"), ("日本", "c"), ("e\u0301", "d\n")]) == ["a     b", "日本  c", "e\u0301     d\\n"]
+
+
+@given(ANY_TEXT, st.integers(1, 30))
+def test_a_cut_line_fits(text: str, room: int) -> None:
+    assert width(cut(escape(text), room)) <= room
+
+
+def test_facts_are_aligned_and_stay_one_line_each() -> None:
+    assert facts([("id", "1"), ("signed by", "a\nb"), ("", "")]) == [
+        "  id         1",
+        r"  signed by  a\nb",
+        "",
+    ]
+
+
+def test_an_error_says_what_failed_then_facts_then_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    error = UntrustedSigner(
+        "example.com/app is signed by a key that is not trusted for this name",
+        facts={"signed by": "4F1A 0C5E", "trusted": "no key for example.com/app or above it"},
+        next_step="acistore trust add --prefix example.com/app --fingerprint 4F1A0C5E",
+    )
+    Output().error(error)
+    assert capsys.readouterr().err == (
+        "acistore: example.com/app is signed by a key that is not trusted for this name\n"
+        "  signed by  4F1A 0C5E\n"
+        "  trusted    no key for example.com/app or above it\n"
+        "  next       acistore trust add --prefix example.com/app --fingerprint 4F1A0C5E\n"
+    )
+    Output(json=True).error(error)
+    assert json.loads(capsys.readouterr().err) == {
+        "error": {
+            "kind": "UntrustedSigner",
+            "message": error.message,
+            "facts": error.facts,
+            "next": error.next_step,
+            "exit_code": 4,
+        }
+    }

@@ -1,4 +1,4 @@
-"""From the name of an image to where it is: a page to endpoints and keys (pure), and the Resolver that walks pages.
+"""From the name of an image to where it is: a page to endpoints and keys (pure), and a Resolver that walks pages.
 
 App Container Image Discovery (appc spec, discovery.md). Nothing that is found here is fetched here, and nothing
 is trusted for being found.
@@ -8,6 +8,7 @@ import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, NoReturn, cast
 
 from lxml import etree
 
@@ -20,6 +21,8 @@ MAX_TAGS = 1000
 # Elements that are open at once. libxml2 looks through all of them at each end tag: with no bound, 2 MiB of
 # unclosed tags followed by as many end tags take minutes. What is nested deeper is not read.
 MAX_DEPTH = 1000
+# Letters of a template: no server takes a longer URL, and what is put in for each of its placeholders may be long.
+MAX_TEMPLATE = 8192
 _FEED_SIZE = 16 << 10
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -31,11 +34,9 @@ _META_CHARSET = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", r
 _PRESCANNED = 1024
 # Python's names of the encodings that pages are in (WHATWG Encoding Standard). Python has more codecs, some of
 # which are not encodings of text, and some of which take quadratic time.
-_ENCODINGS = frozenset(
-    "utf-8 utf-16 utf-16-le utf-16-be cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp866 cp874"
-    " iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14"
-    " iso8859-15 iso8859-16 koi8-r koi8-u mac-roman mac-cyrillic gbk gb18030 big5 euc_jp iso2022_jp shift_jis"
-    " euc_kr".split()
+_ENCODINGS = re.compile(
+    r"utf-8|utf-16(-[lb]e)?|cp125\d|cp866|cp874|iso8859-\d+|koi8-[ru]|mac-(roman|cyrillic)"
+    r"|gbk|gb2312|gb18030|big5|euc_jp|iso2022_jp|shift_jis|euc_kr"
 )
 # What everybody means who says so.
 _AS_WINDOWS_1252 = frozenset({"iso8859-1", "ascii"})
@@ -72,7 +73,7 @@ def read_page(body: bytes, content_type: str | None, name: ImageName) -> Page:
     keys: list[str] = []
     for kind, content in _read_tags(_decoded(body, content_type)):
         prefix, _, template = (part.strip() for part in content.strip().partition(" "))
-        if not template or not _applies(prefix, name.name):
+        if not 0 < len(template) <= MAX_TEMPLATE or not _applies(prefix, name.name):
             continue
         if kind == "ac-discovery-pubkeys":
             keys.append(template)
@@ -118,7 +119,8 @@ class _Tags:
 def _read_tags(page: bytes) -> list[tuple[str, str]]:
     """The tags of a page in UTF-8, wherever they stand but in comments and in raw text (script, title…)."""
     tags = _Tags()
-    parser = etree.HTMLParser(target=tags, encoding="utf-8", huge_tree=True)
+    # A cast, since lxml's types ask for methods (of text, of comments) that lxml itself can do without.
+    parser = etree.HTMLParser(target=cast(Any, tags), encoding="utf-8", huge_tree=True)
     try:
         for position in range(0, len(page), _FEED_SIZE):
             parser.feed(page[position : position + _FEED_SIZE])
@@ -157,7 +159,7 @@ def _known(label: str) -> str | None:
         return None
     if name in _AS_WINDOWS_1252:
         return "cp1252"
-    return name if name in _ENCODINGS else None
+    return name if _ENCODINGS.fullmatch(name) else None
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -193,17 +195,94 @@ class Discovery:
         return self.endpoints or self._fail("image")
 
     def require_keys(self) -> tuple[str, ...]:
-        """The URLs of keys. Raises EndpointNotFound, or the NetworkError that ended the walk, when there are none."""
+        """The keys. Raises EndpointNotFound, or the NetworkError that ended the walk, when there are none."""
         return self.keys or self._fail("key")
 
     def require_any(self) -> "Discovery":
         """This discovery. Raises EndpointNotFound, or the NetworkError that ended the walk, when it is empty."""
         return self if self.endpoints or self.keys else self._fail("image or key")
 
-    def _fail(self, what: str) -> "NoReturn":
+    def _fail(self, what: str) -> NoReturn:
         """Raises the error that tells of every page that was tried."""
         tried = {visit.url: visit.outcome for visit in self.visits}
         if self.failure is not None:
             self.failure.facts.update(tried)
             raise self.failure
         raise EndpointNotFound(f"no {what} was found for {self.name}", facts=tried)
+
+
+class Resolver:
+    """Asks the pages of names, through a client. Holds nothing of its own."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def resolve_images(self, name: ImageName) -> tuple[Endpoint, ...]:
+        """The endpoints alone, at least one. Raises EndpointNotFound or NetworkError, with the pages tried."""
+        return self.resolve(name, keys=False).require_endpoints()
+
+    def resolve_keys(self, name: ImageName) -> tuple[str, ...]:
+        """The URLs of keys alone, at least one. Raises EndpointNotFound or NetworkError, with the pages tried."""
+        return self.resolve(name, images=False).require_keys()
+
+    def resolve(self, name: ImageName, *, images: bool = True, keys: bool = True) -> Discovery:
+        """Asks `https://NAME?ac-discovery=1`, then its parents up to the host, until all that is wanted is found.
+
+        Images and keys may be found on different pages. Labels are taken as they are (see `read_page`). A page
+        that answers 4xx or has no tag for the name hands over to its parent. Anything else that goes wrong, from a
+        name that doesn't resolve to a 5xx, ends the walk: all the pages are one host's, and a page that is broken
+        must not hand its authority over to another one. It is kept as `failure`, beside what was found before.
+
+        Where plain HTTP is allowed, what HTTPS doesn't answer with 200 is asked by HTTP too, as the reference
+        does; a failure then ends the walk by one of the two.
+        """
+        schemes = list(self._client.schemes)
+        visits: list[Visit] = []
+        found = Page((), ())
+        failure = None
+        for path in parents(name.name):
+            try:
+                page = self._visit(path, name, schemes, visits)
+            except NetworkError as error:
+                failure = error
+                break
+            found = Page(
+                found.endpoints or (page.endpoints if images else ()), found.keys or (page.keys if keys else ())
+            )
+            if bool(found.endpoints) >= images and bool(found.keys) >= keys:
+                break
+        return Discovery(name, found.endpoints, found.keys, tuple(visits), failure)
+
+    def _visit(self, path: str, name: ImageName, schemes: list[str], visits: list[Visit]) -> Page:
+        """What the page at `path` says. Takes a scheme off the list that failed; raises when none is left."""
+        for scheme in tuple(schemes):
+            url = f"{scheme}://{path}?ac-discovery=1"
+            try:
+                response = self._client.get(url, limit=self._client.limits.page_size, cut=True)
+            except NetworkError as error:
+                visits.append(Visit(url, None, error.message))
+                schemes.remove(scheme)
+                if not schemes:
+                    raise
+                continue
+            page = _page_of(response, url, name)
+            visits.append(Visit(url, response.status, _outcome(response, page, name)))
+            if response.status == 200:
+                return page
+        return Page((), ())
+
+
+def _page_of(response: Response, url: str, name: ImageName) -> Page:
+    if response.status != 200:
+        return Page((), ())
+    page = read_page(response.body, response.headers.get("content-type"), name)
+    return Page(tuple(replace(endpoint, page=url) for endpoint in page.endpoints), page.keys)
+
+
+def _outcome(response: Response, page: Page, name: ImageName) -> str:
+    if response.status != 200:
+        return phrase(response.status)
+    if page == Page((), ()):
+        return f"no tag for {name.name}"
+    counts = ((len(page.endpoints), "endpoint"), (len(page.keys), "key"))
+    return ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count)

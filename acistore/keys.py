@@ -31,7 +31,7 @@ def discover_keys(name: ImageName, config: Config) -> list[KeyMaterial]:
     Raises EndpointNotFound when there is none, and NetworkError.
     """
     with Client(config) as client:
-        urls = Resolver(client).resolve(name).require_keys()
+        urls = Resolver(client).resolve_keys(name)
     return [read_key(url, config) for url in urls]
 
 

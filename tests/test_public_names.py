@@ -27,4 +27,4 @@ def test_public_name(name: str) -> None:
 
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Registry'"):
-        acistore.Registry  # type: ignore[attr-defined]  # noqa: B018 - what is tested is that it raises
+        acistore.__getattr__("Registry")

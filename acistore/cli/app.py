@@ -8,19 +8,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
-from click.shell_completion import BashComplete, FishComplete, ZshComplete, shell_complete
 
 import acistore
 from acistore.cli import images, keep, look, out, trust
+from acistore.cli.completion import INSTRUCTION, SHELLS, answer, script
 from acistore.cli.output import Output, StdoutClosed
-from acistore.cli.parameters import Command, Group, checking, configuring, option, usage_error
-from acistore.cli.session import Session
+from acistore.cli.parameters import Command, Group, checking, option, usage_error
+from acistore.cli.session import Session, configuring
 from acistore.config import environment_variable, parse_insecure_options
 from acistore.errors import AcistoreError
 
-# By this variable the script that `acistore completion` prints asks for the words that fit.
-_COMPLETION = "_ACISTORE_COMPLETE"
-_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 _YES = ("1", "true", "t", "yes", "y", "on")
 
 
@@ -92,8 +89,8 @@ def _terminable() -> Iterator[None]:
 
 
 def _invoke(session: Session, arguments: Sequence[str]) -> int:
-    if _COMPLETION in os.environ:
-        return shell_complete(cli, {"obj": session}, "acistore", _COMPLETION, os.environ[_COMPLETION])
+    if INSTRUCTION in os.environ:
+        return answer(cli, os.environ[INSTRUCTION])
     try:
         with cli.make_context("acistore", list(arguments), obj=session) as ctx:
             return cli.invoke(ctx) or 0
@@ -203,7 +200,7 @@ def cli(
 
 
 @click.command(cls=Command, short_help="Print the script that completes words with Tab.")
-@click.argument("shell", metavar="SHELL", type=click.Choice(list(_SHELLS)))
+@click.argument("shell", metavar="SHELL", type=click.Choice(list(SHELLS)))
 @click.pass_obj
 def completion(session: Session, shell: str) -> None:
     """Print the script that makes bash, zsh or fish complete commands, options, image names and IDs.
@@ -213,7 +210,7 @@ def completion(session: Session, shell: str) -> None:
       eval "$(acistore completion zsh)"             in ~/.zshrc
       acistore completion fish | source             in ~/.config/fish/config.fish
     """
-    session.output.lines(_SHELLS[shell](cli, {}, "acistore", _COMPLETION).source().splitlines())
+    session.output.lines(script(cli, shell).splitlines())
 
 
 cli.add_section("Get images", images.discover, images.fetch)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 import acistore
+from acistore.cli.completion import complete_images
 from acistore.cli.output import facts
-from acistore.cli.parameters import Command, complete_images, images, option
+from acistore.cli.parameters import Command, images, option
 from acistore.cli.session import Session
 from acistore.config import PULL_POLICIES
 from acistore.errors import UsageError
@@ -41,6 +42,8 @@ def discover(session: Session, name: str) -> None:
     else:
         session.output.line(found.name)
         session.output.lines(facts(_lines(found, pages=session.verbose)))
+    if found.failure:
+        session.output.warning(f"there may be more: {found.failure.message}")
 
 
 def _document(found: "Discovery") -> dict[str, object]:
@@ -64,8 +67,7 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
         yield "key", key
     if pages:
         for visit in found.visits:
-            status = "" if visit.status is None else f"{visit.status}, "
-            yield "page", f"{visit.url}: {status}{visit.outcome}"
+            yield "page", f"{visit.url}: {visit.outcome}"
 
 
 @click.command(cls=Command, short_help="Fetch images, verified, with their dependencies.")

@@ -6,21 +6,16 @@ is grouped, and what a wrong call is answered. Which options there are is up to 
 
 import difflib
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
-import acistore
-from acistore.config import Config, environment_variable
+from acistore.cli.completion import complete_images
+from acistore.config import environment_variable
 from acistore.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-# Options before the command that set the configuration.
-CONFIGURING = ("dir", "system_config", "local_config", "user_config", "insecure_options")
 
 # What other tools call our commands.
 _KNOWN_ELSEWHERE = {
@@ -56,29 +51,6 @@ def checking(parse: Callable[[object], object]) -> Callable[[click.Context, clic
         return text
 
     return check
-
-
-def complete_images(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names and IDs of the images in the store that begin so."""
-    words: list[str] = []
-    with suppress(Exception):  # a shell that completes is no place for errors
-        words = _words_for_images(Config.load(configuring(ctx.find_root().params)).dir)
-    return [word for word in words if word.startswith(incomplete)]
-
-
-def _words_for_images(directory: Path) -> list[str]:
-    if not (directory / "acistore.db").exists():
-        return []
-    with acistore.Store.open(directory) as store:
-        images = store.list()
-    names = {image.name for image in images}
-    versions = {f"{image.name}:{image.labels['version']}" for image in images if "version" in image.labels}
-    return sorted(names | versions) + [str(image.id) for image in images]
-
-
-def configuring(params: Mapping[str, object]) -> dict[str, object]:
-    """Of all options before the command those that set the configuration."""
-    return {name: params.get(name) for name in CONFIGURING}
 
 
 image = click.argument("image", metavar="IMAGE", shell_complete=complete_images)
@@ -158,9 +130,8 @@ class Group(click.Group):
                 formatter.write_dl([(name.ljust(widest), text) for name, text in section])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        output = ctx.find_root().obj.output
-        if not args and not output.json and not ctx.resilient_parsing:
-            output.say(ctx.get_help().splitlines())
+        if not (args or ctx.resilient_parsing or ctx.find_root().obj.output.json):
+            ctx.find_root().obj.output.say(ctx.get_help().splitlines())
             ctx.exit(2)
         return super().parse_args(ctx, args)
 

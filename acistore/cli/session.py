@@ -5,7 +5,7 @@ Opens things and asks questions; which, when and why is up to the commands.
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -27,6 +27,15 @@ _INSECURE = {
     "http": "plain HTTP is allowed (--insecure-options=http)",
     "pubkey": "keys may come over connections that are not secure (--insecure-options=pubkey)",
 }
+
+
+# Options before the command that set the configuration.
+_CONFIGURING = ("dir", "system_config", "local_config", "user_config", "insecure_options")
+
+
+def configuring(params: Mapping[str, object]) -> dict[str, object]:
+    """Of all options before the command those that set the configuration; None where one was not given."""
+    return {name: params.get(name) for name in _CONFIGURING}
 
 
 @dataclass

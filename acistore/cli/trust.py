@@ -1,6 +1,5 @@
 """Trust: whose signatures count, and for which names."""
 
-import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +38,7 @@ def trust() -> None:
 class _Offer:
     """Keys from one source, which can be trusted."""
 
-    material: "acistore.KeyMaterial"
+    material: "acistore.keys.KeyMaterial"
     keys: tuple["PublicKey", ...]
 
 
@@ -92,7 +91,7 @@ def add(
     store = acistore.TrustStore.open(config)
     offers = [_Offer(each, store.inspect(each.material)) for each in _material(session, config, sources, prefix)]
     chosen, left_out = _choice(offers, fingerprints)
-    where = cast(Literal["local", "user"], layer or ("local" if os.geteuid() == 0 else "user"))
+    where = cast(Literal["local", "user"], layer) if layer else acistore.keys.default_layer()
     asking = not (yes or fingerprints)
     if asking and not somebody_can_answer():
         raise _nobody_to_ask(chosen, place, sources)
@@ -127,11 +126,11 @@ def _one_place(prefix: str | None, root: bool, *, next_step: str) -> str:
 
 def _material(
     session: Session, config: Config, sources: Sequence[str], prefix: str | None
-) -> list["acistore.KeyMaterial"]:
+) -> list["acistore.keys.KeyMaterial"]:
     session.warn_of_insecure(config, "tls", "http", "pubkey")
     if prefix is not None and not sources:
-        return acistore.discover_keys(acistore.ImageName(prefix), config)
-    return [acistore.read_key(source, config) for source in sources]
+        return acistore.keys.discover_keys(acistore.ImageName(prefix), config)
+    return [acistore.keys.read_key(source, config) for source in sources]
 
 
 def _choice(offers: Iterable[_Offer], fingerprints: Sequence[str]) -> tuple[list[_Offer], list["PublicKey"]]:

@@ -149,7 +149,7 @@ class Fetcher:
             trust_discovered_keys(name, self._trust, self._config)
         self._progress.step(f"discovering {asked.shown}")
         failures: dict[str, AcistoreError] = {}
-        for endpoint in Resolver(client).resolve(name, keys=False).require_endpoints():
+        for endpoint in Resolver(client).resolve_images(name):
             try:
                 if not is_url(endpoint.image_url):
                     raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
@@ -195,12 +195,13 @@ class Fetcher:
                     spool,
                     limit=min(self._config.limits.image_size, asked.size or self._config.limits.image_size),
                     etag=known[0].etag if known and unchanged else None,
+                    last_modified=known[0].last_modified if known and unchanged else None,
                     progress=self._progress,
                     tee=check.feed if check else None,
                 )
                 remote = _remote(url, signature_url, asked, transfer)
                 if known and transfer.status == 304:
-                    return self._reuse(known[1], replace(remote, etag=remote.etag or known[0].etag), asked)
+                    return self._reuse(known[1], _refreshed(known[0], remote), asked)
                 image = self._admit(spool, check, asked, url, remote)
         return Fetched(image, url, remote.fetched_at, False, transfer.size)
 
@@ -300,6 +301,15 @@ def _remote(url: str, signature_url: str, asked: Asked, transfer: Transfer) -> R
         last_modified=transfer.last_modified,
         max_age=transfer.max_age or 0,
         fetched_at=_now(),
+    )
+
+
+def _refreshed(known: Remote, answer: Remote) -> Remote:
+    """What is known of a URL after a 304, which need not repeat the validators (RFC 9111, section 4.3.4)."""
+    return replace(
+        answer,
+        etag=answer.etag or known.etag,
+        last_modified=answer.last_modified or known.last_modified,
     )
 
 

@@ -12,7 +12,6 @@ from typing import Self
 import httpcore
 import httpx
 
-from acistore import __version__
 from acistore.config import Config
 from acistore.errors import (
     ConnectionFailed,
@@ -26,6 +25,7 @@ from acistore.errors import (
 from acistore.net import failures
 from acistore.net.routes import Routes
 from acistore.net.sockets import deadline as over_in
+from acistore.version import __version__
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # A body up to this size is read although nobody wants it, since its connection can then be used again.

@@ -163,9 +163,7 @@ def record_admission(connection: Connection, target: StoredImage, given: Admissi
 def record_remote(connection: Connection, target: StoredImage, given: Remote) -> None:
     """Notes where the image was found, in place of what was known of that URL."""
     connection.execute(delete(remote).where(remote.c.url == given.url))
-    _insert(
-        connection,
-        remote,
+    row = remote.insert().values(
         url=given.url,
         image_id=target.key,
         asked=given.asked,
@@ -175,6 +173,7 @@ def record_remote(connection: Connection, target: StoredImage, given: Remote) ->
         max_age=given.max_age,
         fetched_at=given.fetched_at,
     )
+    connection.execute(row)
 
 
 def record_use(connection: Connection, target: StoredImage, now: datetime) -> None:

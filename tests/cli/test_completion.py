@@ -1,45 +1,53 @@
 """Completion with Tab: commands, options, names and IDs."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from acistore.store import StoredImage
-from tests.cli.running import COMMAND, Run, environment
+from tests.cli.running import Run, environment
 
 
-def completed(*words: str) -> list[str]:
-    """What bash is offered for the last of these words."""
+def completed(line: str) -> list[str]:
+    """What bash is offered for the last word of a line; of that what readline has not got yet."""
+    program = """
+        acistore() { "$PYTHON" -m acistore "$@"; }
+        source <(acistore completion bash)
+        COMP_LINE=$1 COMP_POINT=${#1}
+        _acistore_completion acistore 2>&1
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
     done = subprocess.run(
-        COMMAND,
-        env=environment(
-            _ACISTORE_COMPLETE="bash_complete", COMP_WORDS=" ".join(words), COMP_CWORD=str(len(words) - 1)
-        ),
+        ["bash", "-c", program, "bash", line],
+        env=environment(PYTHON=sys.executable),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    # compopt has its say only where somebody types.
+    return [word for word in done.stdout.splitlines() if word and "compopt" not in word] + done.stderr.splitlines()
 
 
 def test_commands_and_options_are_completed() -> None:
-    assert completed("acistore", "tr") == ["trust"]
-    assert completed("acistore", "trust", "re") == ["remove"]
-    assert completed("acistore", "gc", "--dr") == ["--dry-run"]
+    assert completed("acistore tr") == ["trust"]
+    assert completed("acistore trust re") == ["remove"]
+    assert completed("acistore gc --dr") == ["--dry-run"]
 
 
 def test_names_and_ids_of_images_are_completed(app: StoredImage) -> None:
-    assert completed("acistore", "show", "example") == ["example.com/app", "example.com/app:1.0"]
-    assert completed("acistore", "rm", "sha512-") == [str(app.id)]
+    assert completed("acistore show example") == ["example.com/app", "example.com/app:1.0"]
+    assert completed("acistore rm sha512-") == [str(app.id)]
+    assert completed("acistore show example.com/app:") == ["1.0"]
+    assert completed("acistore show example.com/app:1") == ["1.0"]
 
 
 def test_completion_makes_no_store_and_no_noise(tmp_path: Path) -> None:
-    assert completed("acistore", "show", "exa") == []
+    assert completed("acistore show exa") == []
     (tmp_path / "user").mkdir()
     (tmp_path / "user/acistore.toml").write_text("not toml")
-    assert completed("acistore", "show", "exa") == []
+    assert completed("acistore show exa") == []
     assert not (tmp_path / "store").exists()
 
 

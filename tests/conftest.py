@@ -1,0 +1,35 @@
+"""Fixtures for every room that has to do with the network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.web import WebSite
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Signs the certificates of all test servers."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def web(
+    tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WebSite]:
+    """A web of its own for one test, which this process and its children are in."""
+    with WebSite(tmp_path_factory.mktemp("web"), authority) as site:
+        for name, value in site.environ.items():
+            monkeypatch.setenv(name, value)
+        yield site
+
+
+@pytest.fixture
+def direct(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No web but the servers that a test starts itself, on localhost: no proxy, and only our authority."""
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)

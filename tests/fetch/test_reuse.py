@@ -1,0 +1,127 @@
+"""What is not downloaded again, and what is all the same."""
+
+import gzip
+import threading
+
+import pytest
+import trustme
+
+from acistore.errors import ImageNotFound, UntrustedSigner
+from acistore.fetch import Fetched
+from tests.fetch.conftest import HOST, NAME, Operator, Publisher, app
+from tests.gpg import SigningKey
+from tests.web import RawServer, answering
+
+
+@pytest.fixture
+def trusting(operator: Operator, publisher: Publisher) -> Operator:
+    publisher.publish(app())
+    operator.trusts(publisher.key)
+    return operator
+
+
+def asked(publisher: Publisher, what: str) -> list[str]:
+    return [line for line in publisher.web.log() if f"{what} " in line]
+
+
+def test_an_unchanged_image_costs_one_304(publisher: Publisher, trusting: Operator) -> None:
+    first = trusting.fetch()
+    again = trusting.fetch()
+    assert (again.reused, again.bytes_downloaded, again.id) == (True, 0, first.id)
+    assert [line.split()[-1] for line in asked(publisher, ".aci")] == ["200", "304"]
+    assert trusting.fetch(no_cache=True).bytes_downloaded > 0
+
+
+def test_a_changed_image_is_fetched(publisher: Publisher, trusting: Operator) -> None:
+    first = trusting.fetch()
+    publisher.publish(app(channel="new"))
+    second = trusting.fetch()
+    assert not second.reused
+    assert second.id != first.id
+
+
+def test_a_signature_that_changed_while_the_image_did_not_is_noticed(
+    publisher: Publisher, trusting: Operator, stranger: SigningKey
+) -> None:
+    trusting.fetch()
+    served = gzip.compress(app())
+    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", stranger.sign(served))
+    with pytest.raises(UntrustedSigner):
+        trusting.fetch()
+    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", publisher.key.sign(served, at="20210101T000000"))
+    assert not trusting.fetch().reused
+    assert trusting.fetch().reused
+
+
+def test_what_a_key_admitted_is_not_reused_when_the_key_is_gone(
+    publisher: Publisher, trusting: Operator, stranger: SigningKey
+) -> None:
+    trusting.fetch()
+    trusting.trust.remove(publisher.key.fingerprint)
+    trusting.trusts(stranger)
+    for policy in ("update", "new", "never"):
+        with pytest.raises(UntrustedSigner):
+            trusting.fetch(pull_policy=policy)
+
+
+def test_pull_policy_new_asks_nothing_for_what_is_there(publisher: Publisher, trusting: Operator) -> None:
+    trusting.fetch(pull_policy="new")
+    before = publisher.web.log()
+    assert trusting.fetch(pull_policy="new").reused
+    assert publisher.web.log() == before
+
+
+def test_pull_policy_never_stays_off_the_network(publisher: Publisher, trusting: Operator) -> None:
+    with pytest.raises(ImageNotFound):
+        trusting.fetch(pull_policy="never")
+    assert publisher.web.log() == []
+    fetched = trusting.fetch()
+    before = publisher.web.log()
+    assert trusting.fetch(pull_policy="never").id == fetched.id
+    assert trusting.fetch(fetched.source, pull_policy="never").id == fetched.id
+    assert publisher.web.log() == before
+
+
+def test_what_the_server_calls_fresh_is_not_asked_for(
+    publisher: Publisher, trusting: Operator, authority: trustme.CA
+) -> None:
+    served = gzip.compress(app())
+    publisher.page(f"https://cache.{HOST}/{{version}}.{{ext}}")
+    signature = publisher.key.sign(served)
+    requests: list[bytes] = []
+    header = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+    def serve(connection: object, head: bytes) -> None:
+        requests.append(head)
+        body = signature if b".asc" in head.split(b"\r\n")[0] else served
+        answering(header % len(body), body)(connection, head)  # type: ignore[arg-type]
+
+    with RawServer(serve, authority.issue_cert(f"cache.{HOST}")) as server:
+        publisher.web.take_over(f"cache.{HOST}", server)
+        assert not trusting.fetch().reused
+        before = (len(requests), publisher.web.log())
+        assert trusting.fetch().reused
+        assert (len(requests), publisher.web.log()) == before
+        assert not trusting.fetch(no_cache=True).reused
+
+
+def test_asking_without_a_version_makes_the_answer_the_latest(publisher: Publisher, trusting: Operator) -> None:
+    publisher.publish(app(version="2.0"), version="latest")
+    trusting.fetch()
+    latest = trusting.fetch(NAME)
+    assert (latest.labels["version"], latest.image.latest) == ("2.0", True)
+    assert trusting.store.get(NAME).id == latest.id
+    assert trusting.fetch(NAME, pull_policy="new").id == latest.id
+
+
+def test_two_fetches_of_one_image_download_it_once(publisher: Publisher, trusting: Operator) -> None:
+    results: list[Fetched] = []
+    threads = [threading.Thread(target=lambda: results.append(trusting.fetch())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len({fetched.id for fetched in results}) == 1
+    assert len([line for line in asked(publisher, ".aci") if line.endswith("200")]) == 1
+    assert sorted(fetched.reused for fetched in results) == [False, True, True]
+    assert any("waiting for another process" in text for text in trusting.said)

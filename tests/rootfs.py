@@ -52,7 +52,7 @@ def debian_tar() -> Path:
                 result = debian
             except _Unavailable as reason:
                 _say(f"files of this machine take the place of Debian ({reason}): {own}")
-                _copy_own_files(image / "rootfs")
+                copy_own_files(image / "rootfs")
                 result = own
             _pack(image, Path(work) / "tar")
             (Path(work) / "tar").replace(result)
@@ -155,9 +155,9 @@ def _proxy() -> dict[str, str]:
     return {"http_proxy": proxy} if proxy else {}
 
 
-def _copy_own_files(rootfs: Path) -> None:
-    """Settings, programs and libraries of this machine that anybody may read, up to _OWN_SIZE bytes."""
-    left = _OWN_SIZE
+def copy_own_files(rootfs: Path, size: int = _OWN_SIZE) -> None:
+    """Settings, programs and libraries of this machine that anybody may read, up to `size` bytes."""
+    left = size
     for top in _OWN_DIRECTORIES:
         for directory, names, files in os.walk(Path("/") / top):
             names.sort()

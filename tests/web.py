@@ -25,7 +25,6 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import pytest
 import trustme
 
 _CONFIGURATION = """
@@ -59,6 +58,9 @@ http {{
 }}
 """
 
+# What a `RawServer` does with a connection, given the head of the request.
+Handler = Callable[[socket.socket, bytes], object]
+
 
 class WebSite:
     """nginx on loopback, and the proxy to it. `authority` signs the certificates of its hosts."""
@@ -73,7 +75,7 @@ class WebSite:
     def __enter__(self) -> Self:
         nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
         if nginx is None:
-            pytest.fail("nginx is not installed: apt-get install nginx-light")
+            raise RuntimeError("nginx is not installed: apt-get install nginx-light")
         for directory in ("certificates", "hosts", "scratch"):
             (self._top / directory).mkdir()
         self._authority.cert_pem.write_to_path(str(self._top / "authority.pem"))
@@ -169,9 +171,7 @@ class RawServer:
     that ends it. With `certificate` the connection is TLS. What was asked is kept in `requests`.
     """
 
-    def __init__(
-        self, handler: Callable[[socket.socket, bytes], object], certificate: trustme.LeafCert | None = None
-    ) -> None:
+    def __init__(self, handler: Handler, certificate: trustme.LeafCert | None = None) -> None:
         self._handler = handler
         self._context: ssl.SSLContext | None = None
         if certificate is not None:
@@ -196,7 +196,7 @@ class RawServer:
         self._handler(connection, head)
 
 
-def answering(*parts: bytes) -> Callable[[socket.socket, bytes], None]:
+def answering(*parts: bytes) -> Handler:
     """A handler that sends these bytes, whatever it was asked, and hangs up."""
 
     def handler(connection: socket.socket, head: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The command line: arguments in, text or JSON out. Its contract is CLI.md, its work is done by the library."""
+"""The command line: arguments in, text or JSON out. The work is done by the library."""
 
 import sys
 from collections.abc import Sequence

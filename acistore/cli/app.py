@@ -1,7 +1,9 @@
 """The command `acistore` as a whole: the options before a command, what commands there are, how it ends."""
 
+import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ class _Terminated(BaseException):
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code; whatever happens has been printed by then."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a locale that lacks a letter is no failure
     output = _foreseen(arguments)
     failure: AcistoreError
     try:
@@ -120,25 +124,25 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     "--dir",
     metavar="DIR",
     type=click.Path(),
-    help=("The store. By default /var/lib/acistore for root, ~/.local/share/acistore otherwise."),
+    help="The store. By default /var/lib/acistore for root, ~/.local/share/acistore otherwise.",
 )
 @option(
     "--system-config",
     metavar="DIR",
     type=click.Path(),
-    help=("Configuration and keys of the distribution. By default /usr/lib/acistore."),
+    help="Configuration and keys of the distribution. By default /usr/lib/acistore.",
 )
 @option(
     "--local-config",
     metavar="DIR",
     type=click.Path(),
-    help=("Configuration and keys of this machine. By default /etc/acistore."),
+    help="Configuration and keys of this machine. By default /etc/acistore.",
 )
 @option(
     "--user-config",
     metavar="DIR",
     type=click.Path(),
-    help=("Configuration and keys of this user. By default ~/.config/acistore."),
+    help="Configuration and keys of this user. By default ~/.config/acistore.",
 )
 @option(
     "--insecure-options",
@@ -156,7 +160,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 @option(
     "--no-color/--color",
     default=None,
-    help=("Whether stderr has colours. By default on a terminal, unless NO_COLOR is set."),
+    help="Whether stderr has colours. By default on a terminal, unless NO_COLOR is set.",
 )
 @click.option(
     "--version",

@@ -8,7 +8,7 @@ import click
 import acistore
 from acistore.cli.completion import complete_images
 from acistore.cli.output import facts
-from acistore.cli.parameters import Command, images, option
+from acistore.cli.parameters import Command, option, some_images
 from acistore.cli.session import Session
 from acistore.config import PULL_POLICIES
 from acistore.errors import UsageError
@@ -71,7 +71,7 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
 
 
 @click.command(cls=Command, short_help="Fetch images, verified, with their dependencies.")
-@images
+@some_images
 @option(
     "--signature",
     metavar="FILE|URL",
@@ -93,7 +93,7 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
 @option("--no-cache/--cache", help="Ask servers again even for what they said need not be asked again yet.")
 @option(
     "--trust-keys-from-https/--no-trust-keys-from-https",
-    help=("Trust the keys that discovery finds for a name that no key is trusted for yet, without review."),
+    help="Trust the keys that discovery finds for a name that no key is trusted for yet, without review.",
 )
 @click.pass_obj
 def fetch(
@@ -122,7 +122,7 @@ def fetch(
             f"--signature is for one image, and {len(images)} are given",
             next_step="acistore fetch --signature FILE IMAGE",
         )
-    config = session.config(pull_policy=pull_policy)
+    config = session.config({"pull_policy": pull_policy})
     session.warn_of_insecure(config, "image", "tls", "http", "pubkey")
     trust = acistore.TrustStore.open(config)
     with session.store() as store:

@@ -7,7 +7,7 @@ import click
 
 import acistore
 from acistore.cli.output import Output, count, facts, size
-from acistore.cli.parameters import Command, any_images, checking, images, option
+from acistore.cli.parameters import Command, any_images, checking, option, some_images
 from acistore.cli.session import Session
 from acistore.config import parse_duration, parse_size
 from acistore.errors import ImageInUse, StoreDamaged
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, short_help="Take images out of the store.")
-@images
+@some_images
 @option("--force/--no-force", help="Take out pinned images too, and images that others depend on.")
 @click.pass_obj
 def rm(session: Session, images: Sequence[str], force: bool) -> int:
@@ -114,7 +114,8 @@ def gc(
       acistore gc --grace-period 7d --keep 2
       acistore gc --max-size 20GiB
     """
-    rules = session.config(gc__grace_period=grace_period, gc__keep=keep, gc__max_size=max_size).gc
+    given = {"gc.grace_period": grace_period, "gc.keep": keep, "gc.max_size": max_size}
+    rules = session.config(given).gc
     with session.store() as store:
         collected = store.collect(
             grace_period=rules.grace_period, keep=rules.keep, max_size=rules.max_size, dry_run=dry_run

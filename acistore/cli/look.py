@@ -21,7 +21,7 @@ from acistore.cli.output import (
     terminal_width,
     to_json,
 )
-from acistore.cli.parameters import Command, any_images, image, option
+from acistore.cli.parameters import Command, any_images, one_image, option
 from acistore.cli.session import Session
 from acistore.errors import ImageNotFound
 from acistore.trust.keys import shown_fingerprint
@@ -84,9 +84,8 @@ def _check_format(_ctx: click.Context, _param: click.Parameter, text: str | None
     callback=_check_format,
     metavar="FORMAT",
     help=(
-        "A line of your own for each image, such as '{{name}} {{id}}'; exact values. Fields: "
-        + ", ".join(_FIELDS)
-        + "."
+        "A line of your own for each image, such as '{{name}} {{id}}'; exact values. "
+        f"Fields: {', '.join(_FIELDS)}."
     ),
 )
 @option(
@@ -192,7 +191,7 @@ def _row(image: "acistore.StoredImage", image_id: str) -> tuple[str, ...]:
 
 
 @click.command(cls=Command, short_help="Show all that is known of an image.")
-@image
+@one_image
 @click.pass_obj
 def show(session: Session, image: str) -> None:
     """Show all that is known of an image: what it is, where it came from, who vouched for it, what it needs.

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import click
 
 from acistore.cli.look import document
 from acistore.cli.output import StdoutBytes, size
-from acistore.cli.parameters import Command, image
+from acistore.cli.parameters import Command, one_image
 from acistore.cli.progress import Progress
 from acistore.cli.session import Session
 from acistore.errors import FileUnusable, UsageError
@@ -22,7 +22,7 @@ _STDOUT = "-"
 
 
 @click.command(cls=Command, short_help="Write an image's archive to a file.")
-@image
+@one_image
 @click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
 @click.pass_obj
 def export(session: Session, image: str, file: str) -> None:
@@ -43,7 +43,7 @@ def export(session: Session, image: str, file: str) -> None:
             return
         with session.progress() as progress, _replacing(Path(file)) as out:
             progress.start(f"writing {file}", found.size)
-            store.export(found, cast(BinaryIO, _Counted(out, progress)))
+            store.export(found, cast(BinaryIO, _Written(out, Path(file), progress)))
             progress.done()
     if session.output.json:
         session.output.document(document(found) | {"file": str(Path(file).absolute())})
@@ -51,20 +51,23 @@ def export(session: Session, image: str, file: str) -> None:
         session.output.note(f"wrote {file}: {found.image_name}, {size(found.size)}")
 
 
-class _Counted:
-    """A file whose progress is shown."""
+class _Written:
+    """A file whose progress is shown, and whose failures are told by its name."""
 
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+    def __init__(self, file: BinaryIO, path: Path, progress: Progress) -> None:
         self._file = file
+        self._path = path
         self._progress = progress
 
     def write(self, data: bytes) -> int:
+        with _telling_of(self._path):
+            written = self._file.write(data)
         self._progress.advance(len(data))
-        return self._file.write(data)
+        return written
 
 
-def _refuse_terminal(stream: object) -> None:
-    if hasattr(stream, "isatty") and stream.isatty():
+def _refuse_terminal(stream: IO[str] | IO[bytes] | None) -> None:
+    if stream is not None and stream.isatty():
         raise UsageError(
             "an archive is nothing for a terminal", next_step="acistore export IMAGE FILE, or a pipe behind it"
         )
@@ -76,22 +79,29 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
     What isn't a regular file (a device, a named pipe) is written to as it is. Raises FileUnusable.
     """
-    try:
+    with _telling_of(path):
         target = path.resolve()
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            with target.open("wb") as file:
-                _refuse_terminal(file)
-                yield file
-            return
-        beside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}")
-        try:
-            with beside.open("xb") as file:
-                yield file
-                file.flush()
+        special = target.exists() and not stat.S_ISREG(target.stat().st_mode)
+        place = target if special else target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}")
+        file = place.open("wb" if special else "xb")
+    try:
+        _refuse_terminal(file)
+        yield file
+        with _telling_of(path):
+            file.flush()
+            if not special:
                 os.fsync(file.fileno())
-            beside.replace(target)
-        finally:
-            with suppress(OSError):
-                beside.unlink()
+                place.replace(target)
+    finally:
+        with suppress(OSError):
+            file.close()
+        if not special:
+            place.unlink(missing_ok=True)
+
+
+@contextmanager
+def _telling_of(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise FileUnusable(f"{path} can't be written: {error.strerror}") from error

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, BinaryIO, TextIO, cast
+from typing import IO, AnyStr, TextIO
 
 from acistore.errors import AcistoreError, FileUnusable
 from acistore.naming import ImageID
@@ -251,18 +251,12 @@ class StdoutBytes:
         _write(getattr(sys.stdout, "buffer", None), data)
         return len(data)
 
-    def __enter__(self) -> BinaryIO:
-        return cast(BinaryIO, self)
 
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def _write(stream: IO[str] | IO[bytes] | None, data: str | bytes) -> None:
+def _write(stream: IO[AnyStr] | None, data: AnyStr) -> None:
     if stream is None:
         raise FileUnusable("standard output is closed")
     try:
-        stream.write(data)  # type: ignore[arg-type]
+        stream.write(data)
         stream.flush()
     except BrokenPipeError:
         _give_up(sys.stdout)

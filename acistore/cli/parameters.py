@@ -53,8 +53,8 @@ def checking(parse: Callable[[object], object]) -> Callable[[click.Context, clic
     return check
 
 
-image = click.argument("image", metavar="IMAGE", shell_complete=complete_images)
-images = click.argument("images", metavar="IMAGE…", shell_complete=complete_images, nargs=-1, required=True)
+one_image = click.argument("image", metavar="IMAGE", shell_complete=complete_images)
+some_images = click.argument("images", metavar="IMAGE…", shell_complete=complete_images, nargs=-1, required=True)
 any_images = click.argument("images", metavar="[IMAGE…]", shell_complete=complete_images, nargs=-1)
 
 

@@ -28,7 +28,6 @@ _INSECURE = {
     "pubkey": "keys may come over connections that are not secure (--insecure-options=pubkey)",
 }
 
-
 # Options before the command that set the configuration.
 _CONFIGURING = ("dir", "system_config", "local_config", "user_config", "insecure_options")
 
@@ -46,13 +45,12 @@ class Session:
     verbose: bool = False
     flags: dict[str, object] = field(default_factory=dict)
 
-    def config(self, **flags: object) -> Config:
-        """The configuration in force; `flags` (`gc__keep`: gc.keep) are options of the command itself.
+    def config(self, flags: Mapping[str, object] | None = None) -> Config:
+        """The configuration in force; `flags` are options of the command itself, named as in the file.
 
         Raises ConfigError.
         """
-        given = {name.replace("__", "."): value for name, value in flags.items()}
-        return Config.load(flags=self.flags | given)
+        return Config.load(flags={**self.flags, **(flags or {})})
 
     def store(self) -> "acistore.Store":
         """The store, which is made when there is none yet. Raises ConfigError, StoreUnavailable and so on."""
@@ -86,9 +84,12 @@ class Session:
         while True:
             sys.stderr.write(f"{question} [y/N] ")
             sys.stderr.flush()
-            answer = sys.stdin.readline()
-            if not answer:
-                self.output.say([""])
+            answer = ""
+            try:
+                answer = sys.stdin.readline()
+            finally:
+                if not answer:  # Ctrl-C and Ctrl-D leave the cursor behind the question
+                    self.output.say([""])
             match answer.strip().lower():
                 case "y" | "yes":
                     return True

@@ -49,7 +49,7 @@ class _Offer:
 @option(
     "--layer",
     type=click.Choice(["local", "user"]),
-    help=("Where to keep them: local (this machine) or user. By default local for root, user otherwise."),
+    help="Where to keep them: local (this machine) or user. By default local for root, user otherwise.",
 )
 @option("--yes/--no-yes", help="Trust all keys that are found, without a question.")
 @option(
@@ -57,7 +57,7 @@ class _Offer:
     "fingerprints",
     metavar="FPR",
     multiple=True,
-    help=("Trust exactly the key with this fingerprint, without a question. May be repeated."),
+    help="Trust exactly the key with this fingerprint, without a question. May be repeated.",
 )
 @click.pass_obj
 def add(
@@ -257,7 +257,7 @@ def _document(each: "ListedKey") -> dict[str, object]:
 @option("--root/--no-root", help="Only as a root key.")
 @option(
     "--remove-images/--no-remove-images",
-    help=("Take the images that the key admitted out of the store, pinned ones and those that others need too."),
+    help="Take the images that the key admitted out of the store, pinned ones and those that others need too.",
 )
 @click.pass_obj
 def remove(session: Session, *, fingerprint: str, prefix: str | None, root: bool, remove_images: bool) -> None:

@@ -56,7 +56,7 @@ def images_by_prefix(connection: Connection, hex_prefix: str) -> list[StoredImag
 def images_by_name(connection: Connection, name: ImageName) -> list[StoredImage]:
     """The images of that name whose labels are at least those of `name`, the best match first.
 
-    Exactly these labels, then the one fetched as latest, then the newest import (DESIGN, Image lookup).
+    Exactly these labels, then the one fetched as latest, then the newest import.
     """
     wanted = dict(name.labels)
     found = [

@@ -61,7 +61,7 @@ def judge_issuers(
     word.
     """
     if not keys:
-        return _no_trusted_key(image, name)
+        return _no_trusted_key(image, name, signatures)
     if any(signature.claims(part) for signature in signatures for key in keys for part in _parts(key)):
         return None
     return _untrusted_signer(image, name, signatures, keys)
@@ -75,7 +75,7 @@ def judge(image: str, name: str | None, results: Sequence[SignatureResult], keys
     results, once its name is known.
     """
     if not keys:
-        return Verdict(_no_trusted_key(image, name))
+        return Verdict(_no_trusted_key(image, name, [result.signature for result in results]))
     trusted = {key.fingerprint: key for key in keys}
     counting = [(result, result.key) for result in results if result.fingerprint in trusted and result.key]
     if not counting:
@@ -107,32 +107,39 @@ def _parts(key: TrustedKey) -> tuple[str, ...]:
     return (key.fingerprint, *key.block.subkeys)
 
 
-def _no_trusted_key(image: str, name: str | None) -> NoTrustedKey:
+def _no_trusted_key(image: str, name: str | None, signatures: Sequence[Signature]) -> NoTrustedKey:
+    signed_by = {"signed by": _issuers(signatures)}
     if name is None:
         return NoTrustedKey(
             f"{image} can't be checked: no key is trusted for anything",
-            next_step="acistore trust add --prefix NAME KEYFILE",
+            facts=signed_by,
+            next_step=f"acistore trust add --prefix NAME{_fingerprint_option(signatures)} KEYFILE",
         )
     return NoTrustedKey(
         f"{image} can't be checked: no key is trusted for this name",
-        facts={"trusted": f"no key for {name} or above it"},
-        next_step=f"acistore trust add --prefix {name}",
+        facts={**signed_by, "trusted": f"no key for {name} or above it"},
+        next_step=f"acistore trust add --prefix {name}{_fingerprint_option(signatures)}",
     )
 
 
 def _untrusted_signer(
     image: str, name: str | None, signatures: Sequence[Signature], keys: Sequence[TrustedKey]
 ) -> UntrustedSigner:
-    whole = next((signature.fingerprint for signature in signatures if signature.fingerprint), None)
-    option = f" --fingerprint {whole.upper()}" if whole else ""
+    trusted = _listed(f"{shown_fingerprint(key.fingerprint)}  ({key.place.rule})" for key in keys)
     return UntrustedSigner(
         f"{image} is signed by a key that is not trusted for {'any name' if name is None else 'this name'}",
-        facts={
-            "signed by": _listed(_shown_issuer(signature) for signature in signatures),
-            "trusted": _listed(f"{shown_fingerprint(key.fingerprint)}  ({key.place.rule})" for key in keys),
-        },
-        next_step=f"acistore trust add --prefix {name or 'NAME'}{option}",
+        facts={"signed by": _issuers(signatures), "trusted": trusted},
+        next_step=f"acistore trust add --prefix {name or 'NAME'}{_fingerprint_option(signatures)}",
     )
+
+
+def _issuers(signatures: Sequence[Signature]) -> str:
+    return _listed(_shown_issuer(signature) for signature in signatures)
+
+
+def _fingerprint_option(signatures: Sequence[Signature]) -> str:
+    whole = next((signature.fingerprint for signature in signatures if signature.fingerprint), None)
+    return f" --fingerprint {whole.upper()}" if whole else ""
 
 
 def _shown_issuer(signature: Signature) -> str:

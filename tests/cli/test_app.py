@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import acistore
+from acistore.cli.app import cli
 from acistore.store import Store, StoredImage
 from tests.cli.conftest import add
 from tests.cli.running import COMMAND, Run, environment, spawn
@@ -273,6 +275,26 @@ def test_text_from_outside_is_escaped_wherever_it_comes_from(store: Store, run: 
         assert (ran.out + ran.err).replace("\n", "").isprintable(), arguments
         ran = run("--json", *arguments)
         assert (ran.out + ran.err).replace("\n", "").isascii(), arguments
+
+
+def test_a_locale_that_lacks_a_letter_is_no_failure(store: Store) -> None:
+    add(store, image(labels={"version": "größer"}))
+    ran = spawn("list", "--format", "{{version}}", PYTHONIOENCODING="ascii:strict")
+    assert (ran.code, ran.out) == (0, "gr\\xf6\\xdfer\n")
+
+
+def test_every_option_has_a_variable() -> None:
+    contexts = [click.Context(cli, info_name="acistore")]
+    for context in contexts:
+        assert isinstance(context.command, click.Command)
+        if isinstance(context.command, click.Group):
+            contexts += [click.Context(each, parent=context) for each in context.command.commands.values()]
+        for param in context.command.params:
+            if isinstance(param, click.Option) and not {"--help", "--version"} & set(param.opts):
+                name = next(each for each in param.opts if each.startswith("--"))
+                variable = "ACISTORE_" + name[2:].upper().replace("-", "_")
+                # --json behind the command has the variable of the one before it.
+                assert param.envvar == (None if name == "--json" and context.parent else variable)
 
 
 def test_python_m_and_the_script_are_the_same_function() -> None:

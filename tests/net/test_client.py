@@ -2,9 +2,12 @@
 
 import socket
 import ssl
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -14,7 +17,6 @@ from hypothesis import strategies as st
 from acistore import __version__
 from acistore.config import Config, Limits
 from acistore.errors import (
-    AcistoreError,
     ConfigError,
     ConnectionFailed,
     InsecureTransport,
@@ -27,15 +29,14 @@ from acistore.errors import (
 )
 from acistore.net import Client
 from acistore.net.routes import tls_context
-from tests.web import RawServer, WebSite, answering
+from tests.web import Handler, RawServer, WebSite, answering
 
 LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
-QUICK = Config(limits=Limits(deadline=0.3))
 
 
-def config(*insecure: str, **limits: float) -> Config:
-    return Config(insecure_options=frozenset(insecure), limits=replace(Limits(), **limits))
+def limited(**limits: Any) -> Config:
+    return Config(limits=Limits(**limits))
 
 
 @pytest.fixture
@@ -82,13 +83,20 @@ def test_nothing_is_sent_but_what_is_needed(direct: None, localhost: trustme.Lea
     ]
 
 
-def test_a_connection_is_used_again(web: WebSite) -> None:
-    web.put("example.com", "a", b"1")
-    with Client(Config()) as client:
-        client.get("https://example.com/a", limit=LIMIT)
-        (connection,) = client._routes.pool_for(_url("https://example.com/a")).connections
-        client.get("https://example.com/missing", limit=LIMIT)
-        assert client._routes.pool_for(_url("https://example.com/a")).connections == [connection]
+def test_a_connection_is_used_again_after_a_4xx_and_a_redirect(direct: None, localhost: trustme.LeafCert) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 2\r\n\r\n.."
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n.."
+    present = OK + b"Content-Length: 2\r\n\r\nok"
+
+    def handler(connection: socket.socket, head: bytes) -> None:
+        for answer in (moved, missing, present):
+            connection.sendall(answer)
+            connection.recv(4096)
+
+    with RawServer(handler, localhost) as server, Client(Config()) as client:
+        assert client.get(server.url, limit=LIMIT).status == 404
+        assert client.get(server.url, limit=LIMIT).body == b"ok"
+    assert len(server.requests) == 1
 
 
 # Bounds
@@ -116,16 +124,262 @@ def test_an_endless_body_is_refused_or_cut(direct: None, localhost: trustme.Leaf
         assert client.get(server.url, limit=LIMIT, cut=True).body == b"x" * LIMIT
 
 
-def dripping(prefix: bytes, drop: bytes) -> "Handler":
+def dripping(start: bytes, drop: bytes) -> Handler:
     def handler(connection: socket.socket, head: bytes) -> None:
-        connection.sendall(prefix)
+        connection.sendall(start)
         connection.settimeout(0.02)
         while True:
             connection.sendall(drop)
-            try:
-                connection.recv(1)
-                return
-            except TimeoutError:
-                pass
+            with suppress(TimeoutError):
+                if not connection.recv(1):
+                    return
 
     return handler
+
+
+def flooding(start: bytes, drop: bytes) -> Handler:
+    def handler(connection: socket.socket, head: bytes) -> None:
+        connection.sendall(start)
+        while True:
+            connection.sendall(drop * 1000)
+
+    return handler
+
+
+def silent(connection: socket.socket, head: bytes) -> None:
+    connection.recv(1)
+
+
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (silent, ConnectionFailed),
+        (dripping(OK, b"X"), ConnectionFailed),
+        (flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), ConnectionFailed),
+        (dripping(OK + b"\r\n", b"x"), LimitExceeded),
+        (dripping(OK + b"Content-Length: 10\r\n\r\n", b""), LimitExceeded),
+    ],
+    ids=["silent", "headers that drip", "no end of 1xx", "body that drips", "body that stops"],
+)
+def test_the_deadline_holds_for_everything(
+    direct: None, localhost: trustme.LeafCert, handler: Handler, error: type[NetworkError]
+) -> None:
+    with RawServer(handler, localhost) as server, Client(Config()) as client:
+        started = time.monotonic()
+        with pytest.raises(error):
+            client.get(server.url, limit=LIMIT, deadline=0.2)
+        assert 0.15 < time.monotonic() - started < 2
+
+
+def test_a_handshake_that_never_ends_is_given_up(direct: None) -> None:
+    with (
+        RawServer(silent) as server,
+        Client(limited(connect_timeout=0.2)) as client,
+        pytest.raises(ConnectionFailed, match="no connection in time"),
+    ):
+        client.get(server.url.replace("http:", "https:"), limit=LIMIT)
+
+
+# Servers that don't do what they should
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", ServerFailed),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", ServerFailed),
+        (b"HTTP/1.1 300 Multiple Choices\r\nContent-Length: 0\r\n\r\n", ServerFailed),
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", ServerFailed),
+        (OK + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", ServerFailed),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", ServerFailed),
+        (b"", ServerFailed),
+        (OK + b"Header: value\r\n" * 10_000, ServerFailed),
+        (OK + b"Content-Length: -1\r\n\r\nx", ServerFailed),
+        (OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", ServerFailed),
+        (OK + b"Content-Length: 2\r\n\r\nx", TransferFailed),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nx", TransferFailed),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx", TransferFailed),
+    ],
+)
+def test_answers_that_are_no_use(
+    direct: None, localhost: trustme.LeafCert, answer: bytes, error: type[NetworkError]
+) -> None:
+    with RawServer(answering(answer), localhost) as server, Client(Config()) as client:
+        with pytest.raises(error) as raised:
+            client.get(server.url, limit=LIMIT)
+        assert server.url in raised.value.message
+        with pytest.raises(error):  # and the client is none the worse for it
+            client.get(server.url, limit=LIMIT)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answer=st.binary(max_size=200) | st.binary(max_size=200).map(lambda rest: OK + rest))
+def test_no_answer_leads_to_anything_but_a_network_error(direct: None, answer: bytes) -> None:
+    config = Config(insecure_options=frozenset({"http"}))
+    with RawServer(answering(answer)) as server, Client(config) as client, suppress(NetworkError):
+        client.get(server.url, limit=LIMIT, deadline=1)
+
+
+# URLs and connections
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(url=st.text() | st.text().map("https://".__add__) | st.text().map("https://a/".__add__))
+def test_no_url_leads_to_anything_but_a_network_error(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    with Client(Config()) as client, suppress(NetworkError):
+        client.get(url, limit=LIMIT)
+
+
+@pytest.mark.parametrize("url", ["hdfs://example.com/a", "file:///etc/passwd", "example.com/a", "https:///a", ""])
+def test_only_web_addresses_can_be_fetched(direct: None, url: str) -> None:
+    with Client(Config()) as client, pytest.raises(ConnectionFailed, match="not an https:// URL"):
+        client.get(url, limit=LIMIT)
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 64, f"{'a' * 64}.invalid"])
+def test_a_name_that_does_not_resolve(direct: None, host: str) -> None:
+    with Client(Config()) as client, pytest.raises(ConnectionFailed, match=f"https://{host}/: .*doesn't resolve"):
+        client.get(f"https://{host}/", limit=LIMIT)
+
+
+def test_a_port_where_nobody_listens(direct: None) -> None:
+    with RawServer(silent) as server:
+        port = server.port
+    with Client(Config()) as client, pytest.raises(ConnectionFailed, match=f":{port}/: .*refused"):
+        client.get(f"https://localhost:{port}/", limit=LIMIT)
+
+
+def test_plain_http_has_to_be_allowed(web: WebSite) -> None:
+    web.put("example.com", "a", b"plain")
+    with Client(Config()) as client, pytest.raises(InsecureTransport) as raised:
+        client.get("http://example.com/a", limit=LIMIT)
+    assert "--insecure-options=http" in (raised.value.next_step or "")
+    assert web.log() == []
+    with Client(Config(insecure_options=frozenset({"http"}))) as client:
+        assert client.get("http://example.com/a", limit=LIMIT).body == b"plain"
+    assert web.log() == ["GET http://example.com/a 200"]
+
+
+# Redirects
+
+
+def redirecting(location: str) -> Handler:
+    return answering(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("location", ["https://example.com/there", "//example.com/there"])
+def test_a_redirect_is_followed_to_another_host(web: WebSite, authority: trustme.CA, location: str) -> None:
+    web.put("example.com", "there", b"here")
+    with RawServer(redirecting(location), authority.issue_cert("moved.org")) as moved, Client(Config()) as client:
+        web.take_over("moved.org", moved)
+        response = client.get("https://moved.org/a", limit=LIMIT)
+    assert (response.body, response.url) == (b"here", "https://example.com/there")
+
+
+@pytest.mark.parametrize(
+    ("location", "error"),
+    [
+        ("http://example.com/there", InsecureTransport),
+        ("file:///etc/passwd", ServerFailed),
+        ("ftp://example.com/a", ServerFailed),
+        ("https://:443/", ServerFailed),
+        ("https://example.com:99999/", ServerFailed),
+        ("/again", LimitExceeded),
+    ],
+)
+def test_redirects_that_are_not_followed(
+    web: WebSite, authority: trustme.CA, location: str, error: type[NetworkError]
+) -> None:
+    web.put("example.com", "there", b"here")
+    with RawServer(redirecting(location), authority.issue_cert("moved.org")) as moved, Client(Config()) as client:
+        web.take_over("moved.org", moved)
+        with pytest.raises(error):
+            client.get("https://moved.org/a", limit=LIMIT)
+    assert web.log() == []
+    assert len(moved.requests) == (11 if error is LimitExceeded else 1)
+
+
+def test_a_failure_behind_a_redirect_tells_where_it_began(web: WebSite, authority: trustme.CA) -> None:
+    location = "http://example.com/there"
+    with RawServer(redirecting(location), authority.issue_cert("moved.org")) as moved, Client(Config()) as client:
+        web.take_over("moved.org", moved)
+        with pytest.raises(InsecureTransport, match=location) as raised:
+            client.get("https://moved.org/a", limit=LIMIT)
+    assert raised.value.facts == {"redirected from": "https://moved.org/a"}
+
+
+# TLS and proxies
+
+
+def expired(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("localhost", not_after=datetime.now(UTC) - timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [
+        (lambda authority: trustme.CA().issue_cert("localhost"), "local issuer|self.signed"),
+        (lambda authority: authority.issue_cert("other.example.com"), "not valid for 'localhost'"),
+        (expired, "expired"),
+    ],
+    ids=["unknown authority", "another host's", "expired"],
+)
+def test_certificates_that_are_not_acceptable(
+    direct: None,
+    authority: trustme.CA,
+    certificate: Callable[[trustme.CA], trustme.LeafCert],
+    reason: str,
+) -> None:
+    with RawServer(answering(OK + b"\r\nok"), certificate(authority)) as server:
+        with Client(Config()) as client, pytest.raises(TLSFailed, match=reason) as raised:
+            client.get(server.url, limit=LIMIT)
+        assert raised.value.next_step
+        assert server.requests == []
+        with Client(Config(insecure_options=frozenset({"tls"}))) as client:
+            assert client.get(server.url, limit=LIMIT).body == b"ok"
+
+
+def test_a_server_without_tls(web: WebSite) -> None:
+    with Client(Config()) as client, pytest.raises(TLSFailed, match="TLS failed: wrong version number"):
+        client.get(f"https://localhost:{web.plain_port}/", limit=LIMIT)
+
+
+def test_authorities_come_from_the_environment_and_tls_is_of_today(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert tls_context(verify=True).cert_store_stats()["x509_ca"] == 1
+    assert tls_context(verify=True).minimum_version == ssl.TLSVersion.TLSv1_2
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    assert tls_context(verify=True).cert_store_stats()["x509_ca"] == 0
+
+
+def test_no_proxy_is_heeded(web: WebSite, localhost: trustme.LeafCert, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    with RawServer(answering(OK + b"\r\nok"), localhost) as server:
+        with Client(Config()) as client, pytest.raises(ConnectionFailed) as raised:
+            client.get(server.url, limit=LIMIT)
+        assert "proxy" in raised.value.facts["way"]
+        monkeypatch.setenv("no_proxy", "localhost")
+        with Client(Config()) as client:
+            assert client.get(server.url, limit=LIMIT).body == b"ok"
+
+
+def test_a_proxy_that_refuses(direct: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(answering(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://name:secret@localhost:{proxy.port}")
+        with Client(Config()) as client, pytest.raises(ConnectionFailed, match=r"proxy refused .* 403 Forbidden"):
+            client.get("https://example.com/", limit=LIMIT)
+    assert b"Proxy-Authorization: Basic bmFtZTpzZWNyZXQ=" in proxy.requests[0]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://name:secret@localhost:1", "https://localhost", "http://"])
+def test_a_proxy_that_is_none_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with Client(Config()) as client, pytest.raises(ConfigError) as raised:
+        client.get("https://example.com/", limit=LIMIT)
+    assert "secret" not in f"{raised.value} {raised.value.facts} {raised.value.next_step}"

@@ -74,8 +74,12 @@ def test_no_key_for_the_name(release: SigningKey) -> None:
     error = judge_issuers(IMAGE, NAME, read_signatures(release.sign(DATA)), [])
     assert isinstance(error, NoTrustedKey)
     assert error.message == "example.com/app:1.0 can't be checked: no key is trusted for this name"
-    assert error.facts == {"trusted": "no key for example.com/app or above it"}
-    assert error.next_step == "acistore trust add --prefix example.com/app"
+    assert error.facts == {
+        "signed by": shown_fingerprint(release.fingerprint),
+        "trusted": "no key for example.com/app or above it",
+    }
+    fingerprint = release.fingerprint.upper()
+    assert error.next_step == f"acistore trust add --prefix example.com/app --fingerprint {fingerprint}"
     nameless = judge_issuers("./app.aci", None, read_signatures(release.sign(DATA)), [])
     assert isinstance(nameless, NoTrustedKey)
     assert "no key is trusted for anything" in nameless.message

@@ -1,0 +1,233 @@
+"""`discover` and `fetch`: where an image is, and how it comes into the store."""
+
+import re
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import trustme
+
+from acistore.naming import ImageName
+from acistore.store import Store
+from tests.cli.running import COMMAND, Run, at_terminal, environment, spawn
+from tests.fetch.conftest import HOST, NAME, Publisher, app
+from tests.gpg import SigningKey
+from tests.images import image
+from tests.web import RawServer, WebSite
+
+FETCH_KEYS = {"id", "name", "labels", "size", "source", "fetched_at", "reused", "bytes_downloaded"}
+HERE = ImageName("x").for_this_machine().labels
+PAGE = f"https://{HOST}/app?ac-discovery=1"
+
+
+@pytest.fixture
+def publisher(web: WebSite, release: SigningKey) -> Publisher:
+    """example.com, with `app:1.0` for this machine, signed by the release key."""
+    publisher = Publisher(web, release)
+    publisher.page(keys=f"https://{HOST}/keys.asc")
+    publisher.web.put(HOST, "keys.asc", release.public())
+    publisher.publish(app(**HERE))
+    return publisher
+
+
+@pytest.fixture
+def trusted(publisher: Publisher, run: Run) -> Publisher:
+    """The same, whose key is trusted."""
+    assert run("trust", "add", "--prefix", NAME, "--yes").code == 0
+    return publisher
+
+
+# --- discover
+
+
+def test_discover_shows_where_things_are(run: Run, publisher: Publisher) -> None:
+    ran = run("discover", f"{NAME}:1.0")
+    assert (ran.code, ran.err) == (0, "")
+    wanted, *lines = ran.out.splitlines()
+    assert wanted == f"{NAME}:1.0,arch={HERE['arch']},os=linux"
+    assert [line.split() for line in lines] == [
+        ["image", f"https://{HOST}/acis/{NAME}-1.0.aci"],
+        ["signature", f"https://{HOST}/acis/{NAME}-1.0.aci.asc"],
+        ["key", f"https://{HOST}/keys.asc"],
+    ]
+
+
+def test_discover_with_v_shows_each_page(run: Run, publisher: Publisher) -> None:
+    pages = [line.split(maxsplit=1) for line in run("-v", "discover", NAME).out.splitlines() if "  page" in line]
+    assert pages == [
+        ["page", f"{PAGE}: 404 Not Found"],
+        ["page", f"https://{HOST}?ac-discovery=1: 1 endpoint, 1 key"],
+    ]
+
+
+def test_discover_in_json_has_the_keys_of_the_contract(run: Run, publisher: Publisher) -> None:
+    page = f"https://{HOST}?ac-discovery=1"
+    assert run("--json", "discover", NAME).document == {
+        "name": NAME,
+        "labels": {"version": "latest", **HERE},
+        "images": [
+            {
+                "url": f"https://{HOST}/acis/{NAME}-latest.aci",
+                "signature_url": f"https://{HOST}/acis/{NAME}-latest.aci.asc",
+                "page": page,
+            }
+        ],
+        "keys": [f"https://{HOST}/keys.asc"],
+        "pages": [
+            {"url": PAGE, "status": 404, "outcome": "404 Not Found"},
+            {"url": page, "status": 200, "outcome": "1 endpoint, 1 key"},
+        ],
+    }
+
+
+def test_discover_that_finds_nothing_tells_of_every_page(run: Run, web: WebSite) -> None:
+    web.put(HOST, "index.html", b"<p>welcome</p>")
+    error = run("--json", "discover", NAME).error
+    assert (error["kind"], error["exit_code"]) == ("EndpointNotFound", 3)
+    assert list(error["facts"]) == [PAGE, f"https://{HOST}?ac-discovery=1"]
+
+
+# --- fetch
+
+
+def test_fetch_prints_the_id_and_in_a_pipe_a_line_a_step(trusted: Publisher, store: Store) -> None:
+    ran = spawn("fetch", f"{NAME}:1.0")
+    (stored,) = store.list()
+    assert (ran.code, ran.out) == (0, f"{stored.id}\n")
+    assert any(line.startswith("downloading ") for line in ran.err.splitlines())
+    assert not re.search(r"[\x1b\r]", ran.err)
+
+
+def test_quiet_fetch_prints_the_id_alone(trusted: Publisher, run: Run) -> None:
+    assert run("-q", "fetch", f"{NAME}:1.0").err == ""
+    refused = run("-q", "--insecure-options=http", "fetch", "example.com/none")
+    assert (refused.code, refused.out) == (4, "")
+    assert refused.err.startswith("acistore: example.com/none")
+
+
+def test_fetch_in_json_has_the_keys_of_the_contract(trusted: Publisher, run: Run) -> None:
+    ran = run("--json", "fetch", f"{NAME}:1.0")
+    (fetched,) = ran.document
+    assert ran.err == ""
+    assert set(fetched) >= FETCH_KEYS
+    assert fetched["name"] == NAME
+    assert fetched["labels"] == {"version": "1.0", **HERE}
+    assert fetched["source"] == f"https://{HOST}/acis/{NAME}-1.0.aci"
+    assert (fetched["reused"], fetched["bytes_downloaded"] > 0) == (False, True)
+    (again,) = run("--json", "fetch", "--pull-policy", "new", f"{NAME}:1.0").document
+    assert (again["id"], again["reused"], again["bytes_downloaded"]) == (fetched["id"], True, 0)
+
+
+def test_of_several_each_is_tried_and_the_first_failure_is_the_exit_code(
+    trusted: Publisher, run: Run, other: SigningKey
+) -> None:
+    trusted.publish(app(version="2.0", **HERE), version="2.0", key=other)
+    ran = run("--json", "fetch", f"{NAME}:2.0", f"{NAME}:1.0", "Not A Name", "./none.aci", f"{NAME}:1.0")
+    assert ran.code == 4
+    first, second = ran.document
+    assert first["id"] == second["id"]
+    assert [error["kind"] for error in ran.errors][:2] == ["UntrustedSigner", "InvalidName"]
+    assert len(ran.errors) == 3
+
+
+def test_nothing_is_fetched_for_a_name_without_a_key(publisher: Publisher, run: Run) -> None:
+    ran = run("--json", "fetch", f"{NAME}:1.0")
+    assert (ran.code, ran.document, ran.error["kind"]) == (4, [], "NoTrustedKey")
+    assert not any(line.endswith(".aci 200") for line in publisher.web.log())
+
+
+def test_keys_from_https_are_trusted_when_told_so_with_a_warning(
+    publisher: Publisher, run: Run, release: SigningKey
+) -> None:
+    ran = run("fetch", "--trust-keys-from-https", f"{NAME}:1.0")
+    assert ran.code == 0
+    (warning,) = [line for line in ran.err.splitlines() if line.startswith("acistore: warning: ")]
+    assert release.fingerprint[-4:].upper() in warning.upper()
+
+
+def test_each_insecure_option_is_one_warning(publisher: Publisher, run: Run) -> None:
+    ran = run("--insecure-options=image,http,tls,pubkey", "fetch", f"{NAME}:1.0")
+    assert ran.code == 0
+    warnings = [line for line in ran.err.splitlines() if line.startswith("acistore: warning: ")]
+    assert len(warnings) == 4
+    for option in ("image", "http", "tls", "pubkey"):
+        assert any(f"--insecure-options={option}" in warning for warning in warnings)
+    assert run("-q", "--insecure-options=image", "fetch", f"{NAME}:1.0").err == ""
+
+
+def test_a_file_is_fetched_with_the_signature_that_is_named(
+    run: Run, tmp_path: Path, release: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    archive = image(NAME, labels=HERE)
+    Path("app.aci").write_bytes(archive)
+    Path("detached.sig").write_bytes(release.sign(archive, armored=False))
+    Path("release.asc").write_bytes(release.public())
+    run("trust", "add", "--prefix", NAME, "--yes", "release.asc")
+    assert run("--json", "fetch", "./app.aci").error["kind"] == "SignatureMissing"
+    assert run("fetch", "./app.aci", "--signature", "./detached.sig").code == 0
+    error = run("--json", "fetch", "./app.aci", "./app.aci", "--signature", "./detached.sig").error
+    assert (error["kind"], error["exit_code"]) == ("UsageError", 2)
+
+
+def test_the_pull_policy_is_one_of_three(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = run("fetch", "--pull-policy", "always", NAME)
+    assert ran.code == 2
+    assert ran.err.startswith("acistore: --pull-policy: 'always' is not one of 'new', 'update', 'never'\n")
+    assert run("fetch", "--pull-policy", "never", NAME).code == 3
+    monkeypatch.setenv("ACISTORE_PULL_POLICY", "never")
+    assert run("fetch", NAME).code == 3
+
+
+def test_on_a_terminal_one_display_shows_the_download(trusted: Publisher, store: Store) -> None:
+    seen = at_terminal("fetch", f"{NAME}:1.0", stdout_too=False)
+    (stored,) = store.list()
+    assert (seen.code, seen.out) == (0, f"{stored.id}\n")
+    assert "downloading" in seen.text
+    assert re.search(r"\d+/\d+ bytes|\d/\d+\.\d [kM]B", seen.text)
+    assert seen.screen.endswith("\x1b[?25h\r\x1b[1A\x1b[2K")  # the cursor is back, and the display gone
+    assert "\x1b[3" not in at_terminal("--no-color", "fetch", NAME).screen
+    assert "\x1b" not in at_terminal("-q", "fetch", f"{NAME}:1.0", stdout_too=False).screen
+    assert "\x1b" not in at_terminal("fetch", f"{NAME}:1.0", TERM="dumb").screen
+
+
+def test_a_warning_stands_above_the_live_display(publisher: Publisher) -> None:
+    seen = at_terminal("fetch", "--trust-keys-from-https", f"{NAME}:1.0")
+    assert seen.code == 0
+    assert f"is trusted for {NAME} from now on" in re.sub(r"\s+", " ", seen.text)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_fetch_that_is_interrupted_leaves_a_sound_store(
+    run: Run, web: WebSite, store: Store, authority: trustme.CA, name: str
+) -> None:
+    at_work, over = threading.Event(), threading.Event()
+
+    def stall(connection: socket.socket, _head: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000))
+        at_work.set()
+        over.wait(20)
+
+    with RawServer(stall, authority.issue_cert("slow.example.com")) as server:
+        web.take_over("slow.example.com", server)
+        with subprocess.Popen(
+            [*COMMAND, "-q", "--insecure-options=image", "fetch", "https://slow.example.com/app.aci"],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert at_work.wait(20)
+            process.send_signal(getattr(signal, name))
+            code = process.wait(20)
+            over.set()
+            assert process.stdout and process.stderr
+            assert (code, process.stdout.read(), process.stderr.read()) == (
+                128 + getattr(signal, name),
+                b"",
+                b"",
+            )
+    assert run("verify").code == 0
+    assert store.list() == []

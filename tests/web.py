@@ -81,7 +81,8 @@ class WebSite:
         self._authority.cert_pem.write_to_path(str(self._top / "authority.pem"))
         # nginx takes over sockets that are listening already: no port can be lost on the way, no start awaited.
         with closing(_listening()) as plain, closing(_listening()) as tls:
-            self.plain_port, self.tls_port = plain.getsockname()[1], tls.getsockname()[1]
+            self.plain_port: int = plain.getsockname()[1]
+            self.tls_port: int = tls.getsockname()[1]
             configuration = self._top / "nginx.conf"
             configuration.write_text(
                 _CONFIGURATION.format(
@@ -117,13 +118,14 @@ class WebSite:
             "SSL_CERT_FILE": str(self._top / "authority.pem"),
         }
 
-    def put(self, host: str, path: str, body: bytes) -> str:
+    def put(self, host: str, path: str, body: bytes, *, tls: bool = True) -> str:
         """Serves `body` at a path of a host (`index.html` for its directory, too), and returns its URL.
 
-        What was there is replaced, with another ETag and Last-Modified.
+        What was there is replaced, with another ETag and Last-Modified. A host that has nothing with `tls` has no
+        certificate, and can be asked by plain HTTP alone.
         """
         certificate = self._top / "certificates" / f"{host}.pem"
-        if not certificate.exists():
+        if tls and not certificate.exists():
             self._authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(str(certificate))
         file = self._top / "hosts" / host / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +134,7 @@ class WebSite:
         self._moment += 1
         os.utime(fresh, (self._moment, self._moment))
         fresh.rename(file)
-        return f"https://{host}/{path}"
+        return f"{'https' if tls else 'http'}://{host}/{path}"
 
     def remove(self, host: str, path: str) -> None:
         """From now on that is a 404."""

@@ -234,7 +234,7 @@ def _parsed(text: str) -> httpx.URL:
         url = httpx.URL(text).copy_with(username=None, password=None, fragment=None)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise ConnectionFailed(f"{text}: not a URL: {error}") from error
-    if url.scheme not in ("https", "http") or not url.host:
+    if url.scheme not in ("https", "http") or not url.host or (url.port or 0) > 65535:
         raise ConnectionFailed(f"{text}: not an https:// URL of some host")
     return url
 

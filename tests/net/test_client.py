@@ -231,7 +231,9 @@ def test_no_url_leads_to_anything_but_a_network_error(monkeypatch: pytest.Monkey
         client.get(url, limit=LIMIT)
 
 
-@pytest.mark.parametrize("url", ["hdfs://example.com/a", "file:///etc/passwd", "example.com/a", "https:///a", ""])
+@pytest.mark.parametrize(
+    "url", ["hdfs://example.com/a", "file:///etc/passwd", "example.com/a", "https:///a", "https://a:99999/", ""]
+)
 def test_only_web_addresses_can_be_fetched(direct: None, url: str) -> None:
     with Client(Config()) as client, pytest.raises(ConnectionFailed, match="not an https:// URL"):
         client.get(url, limit=LIMIT)
@@ -283,7 +285,6 @@ def test_a_redirect_is_followed_to_another_host(web: WebSite, authority: trustme
         ("http://example.com/there", InsecureTransport),
         ("file:///etc/passwd", ServerFailed),
         ("ftp://example.com/a", ServerFailed),
-        ("https://:443/", ServerFailed),
         ("https://example.com:99999/", ServerFailed),
         ("/again", LimitExceeded),
     ],

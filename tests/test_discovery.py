@@ -1,0 +1,385 @@
+"""Discovery: what a page says about a name, and which pages are asked."""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acistore.config import Config, Limits
+from acistore.discovery import MAX_DEPTH, MAX_TAGS, MAX_TEMPLATE, Endpoint, Page, Resolver, read_page
+from acistore.errors import ConnectionFailed, EndpointNotFound, InsecureTransport, ServerFailed, TLSFailed
+from acistore.naming import ImageName
+from acistore.net import Client
+from tests.web import RawServer, WebSite, answering
+
+CASES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "conformance" / "discovery.jsonl").read_text().splitlines()
+]
+APP = ImageName.parse("example.com/app:1.0,os=linux")
+NOTHING = Page((), ())
+HTML = "text/html"
+
+
+def tag(content: str, name: str = "ac-discovery") -> str:
+    return f'<meta name="{name}" content="{content}">'
+
+
+def keys_in(page: bytes | str, content_type: str | None = HTML) -> tuple[str, ...]:
+    body = page.encode() if isinstance(page, str) else page
+    return read_page(body, content_type, APP).keys
+
+
+def key(url: str = "https://k", prefix: str = "example.com") -> str:
+    return tag(f"{prefix} {url}", "ac-discovery-pubkeys")
+
+
+def endpoints(template: str, name: str = "example.com/app") -> list[str]:
+    page = read_page(tag(f"example.com {template}").encode(), HTML, ImageName.parse(name))
+    return [endpoint.image_url for endpoint in page.endpoints]
+
+
+# Pages
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pages_are_read_as_the_reference_does(case: dict[str, object]) -> None:
+    page = read_page(str(case["input"]).encode(), None, ImageName.parse(str(case["app"])))
+    assert [[found.image_url, found.signature_url] for found in page.endpoints] == (case["endpoints"] or [])
+    assert list(page.keys) == (case["keys"] or [])
+
+
+@pytest.mark.parametrize(
+    ("prefix", "applies"),
+    [
+        ("example.com", True),
+        ("example.com/app", True),
+        ("example.com/", True),
+        ("example.com/ap", False),
+        ("example.co", False),
+        ("example.com/app/", False),
+        ("example.com/app/more", False),
+        ("EXAMPLE.com", False),
+        ("/", False),
+        ("", False),
+    ],
+)
+def test_a_prefix_applies_by_whole_path_components(prefix: str, applies: bool) -> None:
+    assert bool(keys_in(key(prefix=prefix))) is applies
+
+
+def test_version_is_latest_unless_it_is_given_and_nothing_else_is_added() -> None:
+    assert endpoints("https://x/{version}.{ext}") == ["https://x/latest.aci"]
+    assert endpoints("https://x/{version}.{ext}", "example.com/app:") == ["https://x/latest.aci"]
+    assert endpoints("https://x/{version}.{ext}", "example.com/app:1") == ["https://x/1.aci"]
+    assert endpoints("https://x/{os}.{ext}") == []
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "urls"),
+    [
+        ("https://x/{a}", "example.com/app,a={b},b=c", []),
+        ("https://x/{a}", "example.com/app,a={name}", []),
+        ("https://x/{{name}}", "example.com/app", []),
+        ("https://x/{a", "example.com/app,a=b", ["https://x/{a"]),
+        ("https://x/{ext}", "example.com/app,ext=tar", ["https://x/aci"]),
+        ("https://x/{name}-{name}", "example.com/app", ["https://x/example.com/app-example.com/app"]),
+        ("hdfs://x/{name}", "example.com/app", ["hdfs://x/example.com/app"]),
+        ("https://x/?a=1&amp;b={version}", "example.com/app", ["https://x/?a=1&b=latest"]),
+    ],
+)
+def test_templates_are_rendered_once(template: str, name: str, urls: list[str]) -> None:
+    assert endpoints(template, name) == urls
+
+
+def test_the_signature_is_beside_the_image() -> None:
+    page = read_page(tag("example.com https://x/{name}.{ext}").encode(), HTML, APP)
+    url = "https://x/example.com/app.aci"
+    assert page == Page((Endpoint(url, f"{url}.asc"),), ())
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        f"<body><div><p>text<table><tr>{key()}",
+        f"</head></html></body>{key()}",
+        "<META CONTENT='example.com https://k' NAME=ac-discovery-pubkeys>",
+        "<meta content='\n example.com   https://k\t' foo name = ac-discovery-pubkeys />",
+        "<meta name=&#97;c-discovery-pubkeys content='example.com https&colon;//k'>",
+        "<meta name=ac-discovery-pubkeys name=other content='example.com https://k'>",
+        f"<script>if (a < b && c</script>{key()}",
+        f"<!-- {key('https://no')} -->{key()}<!-- {key('https://no')}",
+        f"<!doctype html><!--><p>{key()}",
+        f"<noscript>{key()}</noscript>",
+        f"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'>{key()}",
+        f"{key()}<meta name=ac-discovery-pubkeys content='example.com https://cut",
+    ],
+)
+def test_real_world_html(page: str) -> None:
+    assert keys_in(page) == ("https://k",)
+
+
+@pytest.mark.parametrize(
+    "element", ["script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes", "plaintext"]
+)
+def test_what_is_text_is_no_tag(element: str) -> None:
+    assert keys_in(f"<{element}>{key()}</{element}>") == ()
+
+
+@pytest.mark.parametrize(
+    "content", ["example.com", "example.com\thttps://k", "", "example.com ", " https://k", "other.com https://k"]
+)
+def test_tags_that_say_nothing(content: str) -> None:
+    assert keys_in(tag(content, "ac-discovery-pubkeys") + tag(content) + "<meta name=ac-discovery>") == ()
+
+
+@pytest.mark.parametrize(
+    ("page", "content_type"),
+    [
+        (key("https://ключ").encode(), HTML),
+        (key("https://ключ").encode() + "ключ".encode()[:-1], HTML),
+        (b"\xef\xbb\xbf" + key("https://ключ").encode(), "text/html; charset=koi8-r"),
+        (key("https://ключ").encode("koi8-r"), "text/html;charset=KOI8-R"),
+        (key("https://ключ").encode("koi8-r"), 'text/html; charset="koi8-r"'),
+        (b"<meta charset=koi8-r>" + key("https://ключ").encode("koi8-r"), HTML),
+        (
+            b"<META http-equiv=Content-Type content='text/html; charset=koi8-r'>"
+            + key("https://ключ").encode("koi8-r"),
+            None,
+        ),
+        (b"<meta charset=utf-16>" + key("https://ключ").encode(), HTML),
+        (key("https://ключ").encode("utf-16"), HTML),
+        (b"\xfe\xff" + key("https://ключ").encode("utf-16-be"), HTML),
+        (key("https://ключ").encode("utf-16-be"), "text/html; charset=utf-16be"),
+        (key("https://ключ").encode(), "text/html; charset=punycode"),
+        (key("https://ключ").encode(), "text/html; charset=no-such-thing"),
+    ],
+)
+def test_charsets(page: bytes, content_type: str | None) -> None:
+    assert keys_in(page, content_type) == ("https://ключ",)
+
+
+@pytest.mark.parametrize("content_type", [None, HTML, "text/html; charset=iso-8859-1", "text/html; charset=ascii"])
+def test_what_is_not_utf8_is_windows_1252(content_type: str | None) -> None:
+    assert keys_in(key("https://é€").encode("cp1252"), content_type) == ("https://é€",)
+
+
+def test_broken_text_and_nul_bytes_spoil_nothing_else() -> None:
+    page = b"\0\xff" + key("https://a\0b").encode() + b"\xc3" + key().encode()
+    assert keys_in(page, "text/html; charset=utf-8") == ("https://a�b", "https://k")
+
+
+def test_a_page_may_say_too_much() -> None:
+    assert len(keys_in(key() * (MAX_TAGS + 1))) == MAX_TAGS
+    many = read_page((tag("example.com https://x") * (MAX_TAGS + 1)).encode(), HTML, APP)
+    assert len(many.endpoints) == MAX_TAGS
+    assert keys_in(key(f"https://{'k' * MAX_TEMPLATE}")) == ()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<b>" * 300_000 + "</i>" * 300_000,
+        "<div></p>" * 200_000,
+        "<b>" * MAX_DEPTH + "</i>" * 300_000,
+        "<a href='" + "x" * 1_000_000 + "'>",
+        "<a " + " ".join(f"a{number}=1" for number in range(100_000)) + ">",
+        "<" * 1_000_000,
+    ],
+    ids=["open and end", "open and odd", "deep and end", "long value", "many attributes", "open"],
+)
+def test_a_page_made_to_keep_the_parser_busy_does_not(page: str) -> None:
+    """Without the bound on depth some of these take minutes."""
+    assert keys_in(key() + page) == ("https://k",)
+
+
+def test_nesting_as_deep_as_pages_have_it_hides_nothing() -> None:
+    assert keys_in("<div>" * (MAX_DEPTH - 10) + key()) == ("https://k",)
+
+
+PIECES = st.sampled_from(
+    b"""<meta |</|>|'|"|<!--|-->|<script>|<![CDATA[|\0|\xff|\xfe\xff|&#x|name=ac-discovery |charset=""".split(b"|")
+)
+
+
+@given(
+    body=st.binary() | st.lists(PIECES | st.just(key().encode()) | st.binary(max_size=3)).map(b"".join),
+    content_type=st.none() | st.text() | st.text().map("charset=".__add__),
+)
+def test_no_page_is_too_odd_to_be_read(body: bytes, content_type: str | None) -> None:
+    page = read_page(body, content_type, APP)
+    for endpoint in page.endpoints:
+        assert endpoint.image_url
+
+
+@given(value=st.text(), template=st.text(alphabet="{}ext nam/é", min_size=1))
+def test_no_template_leaves_a_placeholder(value: str, template: str) -> None:
+    name = ImageName("example.com/app", {"a": value})
+    page = read_page(tag(f"example.com {template}".replace('"', "")).encode(), HTML, name)
+    for endpoint in page.endpoints:
+        assert not re.search(r"\{.*\}", endpoint.image_url + endpoint.signature_url)
+
+
+# The walk
+
+
+def visited(web: WebSite) -> list[str]:
+    return [line.removeprefix("GET https://").replace("?ac-discovery=1", "") for line in web.log()]
+
+
+IMAGE_TAG = tag("example.com https://example.com/{name}.{ext}").encode()
+KEY_TAG = key("https://example.com/keys").encode()
+
+
+def test_the_page_of_the_name_is_enough_when_it_says_all(web: WebSite) -> None:
+    web.put("example.com", "app/index.html", IMAGE_TAG + KEY_TAG)
+    web.put("example.com", "index.html", KEY_TAG)
+    with Client(Config()) as client:
+        found = Resolver(client).resolve(APP)
+    page = "https://example.com/app?ac-discovery=1"
+    assert found.endpoints == (
+        Endpoint("https://example.com/example.com/app.aci", "https://example.com/example.com/app.aci.asc", page),
+    )
+    assert found.keys == ("https://example.com/keys",)
+    assert [(visit.url, visit.status, visit.outcome) for visit in found.visits] == [
+        (page, 200, "1 endpoint, 1 key")
+    ]
+    assert web.log() == [f"GET {page} 200"]
+
+
+def test_images_and_keys_are_looked_for_independently(web: WebSite) -> None:
+    web.put("example.com", "a/b/index.html", IMAGE_TAG)
+    web.put("example.com", "index.html", KEY_TAG + tag("example.com https://other/{name}").encode())
+    with Client(Config()) as client:
+        found = Resolver(client).resolve(ImageName.parse("example.com/a/b/c"))
+    assert [endpoint.image_url for endpoint in found.endpoints] == ["https://example.com/example.com/a/b/c.aci"]
+    assert found.keys == ("https://example.com/keys",)
+    assert [(visit.status, visit.outcome) for visit in found.visits] == [
+        (404, "404 Not Found"),
+        (200, "1 endpoint"),
+        (404, "404 Not Found"),
+        (200, "1 endpoint, 1 key"),
+    ]
+    assert visited(web) == [
+        "example.com/a/b/c 404",
+        "example.com/a/b 200",
+        "example.com/a 404",
+        "example.com/ 200",
+    ]
+
+
+def test_the_walk_ends_when_what_is_wanted_is_found(web: WebSite) -> None:
+    web.put("example.com", "app/index.html", IMAGE_TAG)
+    web.put("example.com", "index.html", KEY_TAG)
+    with Client(Config()) as client:
+        assert len(Resolver(client).resolve_images(APP)) == 1
+        assert visited(web) == ["example.com/app 200"]
+        assert Resolver(client).resolve_keys(APP) == ("https://example.com/keys",)
+    assert visited(web) == ["example.com/app 200"] * 2 + ["example.com/ 200"]
+
+
+def test_pages_that_have_nothing_for_the_name_are_named(web: WebSite) -> None:
+    web.put("example.com", "index.html", tag("example.com/other https://x/{name}").encode())
+    with Client(Config()) as client:
+        found = Resolver(client).resolve(APP)
+    assert (found.endpoints, found.keys, found.failure) == ((), (), None)
+    for require in (found.require_endpoints, found.require_keys, found.require_any):
+        with pytest.raises(EndpointNotFound, match=r"for example\.com/app:1\.0,os=linux") as raised:
+            require()
+        assert raised.value.facts == {
+            "https://example.com/app?ac-discovery=1": "404 Not Found",
+            "https://example.com?ac-discovery=1": "no tag for example.com/app",
+        }
+
+
+def test_only_the_beginning_of_a_page_is_read(web: WebSite) -> None:
+    web.put("example.com", "index.html", IMAGE_TAG + b" " * 1000 + KEY_TAG)
+    with Client(Config(limits=Limits(page_size=1000))) as client:
+        found = Resolver(client).resolve(ImageName.parse("example.com"))
+    assert len(found.endpoints) == 1
+    assert found.keys == ()
+
+
+def test_tags_behind_a_redirect_are_for_the_name_that_was_asked(web: WebSite, authority: trustme.CA) -> None:
+    moved = b"HTTP/1.1 301 Moved\r\nLocation: https://pages.org/app\r\nContent-Length: 0\r\n\r\n"
+    web.put("pages.org", "app", IMAGE_TAG + tag("pages.org https://no/{name}").encode())
+    with RawServer(answering(moved), authority.issue_cert("example.com")) as server, Client(Config()) as client:
+        web.take_over("example.com", server)
+        found = Resolver(client).resolve_images(APP)
+    assert [endpoint.image_url for endpoint in found] == ["https://example.com/example.com/app.aci"]
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "503 Service Unavailable"])
+def test_a_broken_page_does_not_hand_over_to_its_parent(web: WebSite, authority: trustme.CA, status: str) -> None:
+    web.put("example.com", "index.html", IMAGE_TAG + KEY_TAG)
+    broken = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()
+    with RawServer(answering(broken), authority.issue_cert("example.com")) as server, Client(Config()) as client:
+        web.take_over("example.com", server)
+        found = Resolver(client).resolve(APP)
+    assert (found.endpoints, len(found.visits)) == ((), 1)
+    with pytest.raises(ServerFailed, match=status) as raised:
+        found.require_endpoints()
+    assert list(raised.value.facts) == ["https://example.com/app?ac-discovery=1"]
+
+
+def test_what_was_found_before_a_failure_stays(web: WebSite, authority: trustme.CA) -> None:
+    def handler(connection: socket.socket, head: bytes) -> None:
+        page = IMAGE_TAG if head.startswith(b"GET /app?") else b""
+        status = b"200 OK" if page else b"502 Bad Gateway"
+        answering(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(page), page))(connection, head)
+
+    with RawServer(handler, authority.issue_cert("example.com")) as server, Client(Config()) as client:
+        web.take_over("example.com", server)
+        found = Resolver(client).resolve(APP)
+    assert len(found.require_endpoints()) == 1
+    assert found.require_any() is found
+    with pytest.raises(ServerFailed):
+        found.require_keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("nowhere.invalid/a/b", ConnectionFailed), (f"{'a' * 64}/a", ConnectionFailed), ("a~b/c", ConnectionFailed)],
+)
+def test_a_host_that_is_not_there_is_asked_once(direct: None, name: str, error: type[Exception]) -> None:
+    with Client(Config()) as client:
+        found = Resolver(client).resolve(ImageName.parse(name))
+    assert [visit.status for visit in found.visits] == [None]
+    with pytest.raises(error):
+        found.require_any()
+
+
+def test_a_host_without_a_certificate_is_asked_once(web: WebSite) -> None:
+    with Client(Config()) as client, pytest.raises(TLSFailed):
+        Resolver(client).resolve_images(APP)
+    assert web.log() == []
+
+
+# Plain HTTP
+
+
+def test_plain_http_is_asked_only_where_it_is_allowed_and_https_does_not_serve(web: WebSite) -> None:
+    web.put("example.com", "app/index.html", IMAGE_TAG, tls=False)
+    with Client(Config()) as client, pytest.raises(TLSFailed):
+        Resolver(client).resolve_images(APP)
+    with Client(Config(insecure_options=frozenset({"http"}))) as client:
+        found = Resolver(client).resolve(APP)
+    assert len(found.endpoints) == 1
+    assert [(visit.url, visit.status) for visit in found.visits] == [
+        ("https://example.com/app?ac-discovery=1", None),
+        ("http://example.com/app?ac-discovery=1", 200),
+        ("http://example.com?ac-discovery=1", 404),
+    ]
+
+
+def test_a_page_that_leads_to_plain_http_is_not_followed(web: WebSite, authority: trustme.CA) -> None:
+    moved = b"HTTP/1.1 301 Moved\r\nLocation: http://example.com/app\r\nContent-Length: 0\r\n\r\n"
+    with RawServer(answering(moved), authority.issue_cert("example.com")) as server, Client(Config()) as client:
+        web.take_over("example.com", server)
+        with pytest.raises(InsecureTransport):
+            Resolver(client).resolve_images(APP)

@@ -197,7 +197,6 @@ class Client:
             "Accept": "*/*",
             "Accept-Encoding": "identity",
         }
-        pool = self._routes.pool_for(url)
         try:
             request = httpcore.Request(
                 "GET",
@@ -205,12 +204,29 @@ class Client:
                 headers=list({**ours, **headers}.items()),
                 extensions={"timeout": {"connect": self.limits.connect_timeout}},
             )
-            return Answer(url, pool.handle_request(request))
+            return Answer(url, _exchange(self._routes.pool_for(url), request))
         except _FAILURES as error:
             failure = failures.before_answer(error, str(url))
             if self._routes.proxy_for(url):
                 failure.facts["way"] = "through the proxy that the environment names"
             raise failure from error
+
+
+def _exchange(pool: httpcore.ConnectionPool, request: httpcore.Request) -> httpcore.Response:
+    """Sends the request, and once more when a connection that was kept had been closed by the server meanwhile."""
+    is_new = False
+
+    def trace(event: str, _: object) -> None:
+        nonlocal is_new
+        is_new = is_new or event == "connection.connect_tcp.started"
+
+    request.extensions["trace"] = trace
+    while True:
+        try:
+            return pool.handle_request(request)
+        except (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError):
+            if is_new:
+                raise
 
 
 def not_found(url: str, status: int) -> ResourceNotFound:

@@ -99,6 +99,19 @@ def test_a_connection_is_used_again_after_a_4xx_and_a_redirect(direct: None, loc
     assert len(server.requests) == 1
 
 
+def test_a_connection_that_was_kept_and_then_closed_costs_nobody_an_answer(
+    direct: None, localhost: trustme.LeafCert
+) -> None:
+    def handler(connection: socket.socket, head: bytes) -> None:
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+        connection.recv(4096)
+
+    with RawServer(handler, localhost) as server, Client(Config()) as client:
+        for _ in range(3):
+            assert client.get(server.url, limit=LIMIT).body == b"ok"
+    assert len(server.requests) == 3
+
+
 # Bounds
 
 

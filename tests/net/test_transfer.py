@@ -3,6 +3,7 @@
 import io
 import socket
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trustme
@@ -62,6 +63,18 @@ def test_a_file_of_no_length_that_comes_in_pieces(direct: None, localhost: trust
         assert download(client, server.url, file, limit=5, progress=shown).size == 5
     assert file.getvalue() == b"abcde"
     assert shown.told[0] == (f"downloading {server.url}", None)
+
+
+def test_one_client_serves_many_threads(web: WebSite) -> None:
+    bodies = {web.put("example.com", f"{number}.aci", bytes([number]) * MIB): number for number in range(16)}
+
+    def fetched(url: str) -> bytes:
+        download(client, url, file := io.BytesIO(), limit=MIB)
+        return file.getvalue()
+
+    with Client(Config()) as client, ThreadPoolExecutor(8) as pool:
+        for number, body in zip(bodies.values(), pool.map(fetched, bodies), strict=True):
+            assert body == bytes([number]) * MIB
 
 
 @pytest.mark.parametrize("validator", ["etag", "last_modified"])

@@ -78,7 +78,7 @@ def test_a_body_collected_during_an_ingest_is_stored_again(store: Store) -> None
     first = add(store, image("example.com/first", {"shared": body}))
     archive = image("example.com/second", {"shared": body, "other": b"x"})
 
-    rounds = []
+    rounds: list[int] = []
 
     def admit(*_: object) -> Admission:
         if not rounds:  # another process takes the body away that the two have in common
@@ -97,11 +97,15 @@ def test_the_second_fetch_of_a_source_waits_for_the_first(store: Store) -> None:
     order: list[str] = []
     waiting = threading.Event()
 
+    def waits() -> None:
+        order.append("waits")
+        waiting.set()
+
     def second() -> None:
-        with store.spool_file("https://example.com/a", waiting=lambda: (order.append("waits"), waiting.set())):
+        with store.spool_file("https://example.com/a", waiting=waits):
             order.append("second")
 
-    with store.spool_file("https://example.com/a", waiting=lambda: None) as spool:
+    with store.spool_file("https://example.com/a", waiting=waits) as spool:
         thread = threading.Thread(target=second)
         thread.start()
         assert waiting.wait(10)

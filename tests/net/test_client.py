@@ -181,7 +181,7 @@ def test_the_deadline_holds_for_everything(
         started = time.monotonic()
         with pytest.raises(error):
             client.get(server.url, limit=LIMIT, deadline=0.2)
-        assert 0.15 < time.monotonic() - started < 2
+        assert 0.15 < time.monotonic() - started < 5
 
 
 def test_a_handshake_that_never_ends_is_given_up(direct: None) -> None:

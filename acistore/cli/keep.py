@@ -138,11 +138,19 @@ def _collected(collected: "Collected") -> dict[str, object]:
 
 
 def _print_collected(output: Output, collected: "Collected") -> None:
-    removed, freed = ("would remove", "would free") if collected.dry_run else ("removed", "freed")
+    removed, freed, compacted = ("removed", "freed", "rewritten")
+    if collected.dry_run:
+        removed, freed, compacted = ("would remove", "would free", "to be rewritten")
     for image, why in collected.images:
         output.line(f"{removed} {image.image_name}")
         output.lines(facts([("id", str(image.id)), ("why", why)]))
-    what = [count(len(collected.images), "image"), count(collected.blobs, "file body", "file bodies")]
+    what = [
+        count(len(collected.images), "image"),
+        count(collected.blobs, "file body", "file bodies"),
+        count(collected.packs, "pack"),
+    ]
+    if collected.compacted:
+        what.append(f"{count(collected.compacted, 'pack')} {compacted}")
     output.line(f"{freed} {size(collected.freed_size)}: {', '.join(what)}")
 
 

@@ -299,7 +299,7 @@ def _remote(url: str, signature_url: str, asked: Asked, transfer: Transfer) -> R
         signature_url=signature_url,
         etag=transfer.etag,
         last_modified=transfer.last_modified,
-        max_age=transfer.max_age or 0,
+        max_age=transfer.max_age,
         fetched_at=_now(),
     )
 
@@ -310,6 +310,7 @@ def _refreshed(known: Remote, answer: Remote) -> Remote:
         answer,
         etag=answer.etag or known.etag,
         last_modified=answer.last_modified or known.last_modified,
+        max_age=known.max_age if answer.max_age is None else answer.max_age,
     )
 
 

@@ -6,7 +6,7 @@ from acistore.config import Config
 from acistore.errors import ImageNotFound, UntrustedSigner
 from acistore.fetch.asked import Asked
 from acistore.store import Remote, Store, StoredImage
-from acistore.trust.check import is_still_trusted
+from acistore.trust.check import is_any_trusted
 from acistore.trust.keystore import TrustStore
 
 
@@ -50,11 +50,12 @@ class Held:
         """
         if "image" in self._config.insecure_options:
             return True
-        return any(
-            is_still_trusted(admission.fingerprint, image.name, self._trust)
+        admitted_by = {
+            admission.fingerprint
             for admission in self._store.admissions(image)
             if admission.fingerprint and signature_digest in (None, admission.signature_digest)
-        )
+        }
+        return is_any_trusted(admitted_by, image.name, self._trust)
 
     def _fresh(self, asked: Asked, now: datetime) -> list[tuple[StoredImage, Remote | None]]:
         """What was found for this name or URL when it was last asked, if the server called it fresh until now."""

@@ -68,7 +68,10 @@ def _remove_images(
     gone = []
     blobs = 0
     images = index.images(connection)
-    kept = _with_dependencies(connection, [image for image in images if _stays(image, images, rules, now)])
+    newest = _newest(images, rules.keep)
+    kept = _with_dependencies(
+        connection, [image for image in images if image.key in newest or _stays(image, rules, now)]
+    )
     for image in images:
         if image.key not in kept:
             blobs += changes.remove_image(connection, image)[0]
@@ -79,11 +82,16 @@ def _remove_images(
     return tuple(gone), blobs
 
 
-def _stays(image: StoredImage, images: Sequence[StoredImage], rules: Rules, now: datetime) -> bool:
-    if image.pinned or now - image.last_used_at < rules.grace_period:
-        return True
-    newest = [other.key for other in images if other.name == image.name][: rules.keep]
-    return image.key in newest
+def _stays(image: StoredImage, rules: Rules, now: datetime) -> bool:
+    return image.pinned or now - image.last_used_at < rules.grace_period
+
+
+def _newest(images: Sequence[StoredImage], keep: int) -> set[int]:
+    """The keys of the newest images of each name, so many of each. `images` are the newest first."""
+    keys: dict[str, list[int]] = {}
+    for image in images:
+        keys.setdefault(image.name, []).append(image.key)
+    return {key for of_name in keys.values() for key in of_name[:keep]}
 
 
 def _with_dependencies(connection: Connection, images: Sequence[StoredImage]) -> set[int]:

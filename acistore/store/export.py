@@ -7,7 +7,7 @@ from typing import BinaryIO, cast
 import zstandard
 
 from acistore.archive.tar import join
-from acistore.errors import StoreDamaged
+from acistore.errors import ImageNotFound, StoreDamaged
 from acistore.store import index
 from acistore.store.disk import Disk
 from acistore.store.packfile import CHUNK, PackReader
@@ -81,12 +81,14 @@ class _Stream:
 
 @contextmanager
 def open_image(image: StoredImage, disk: Disk) -> Iterator[OpenImage]:
-    """Opens every pack that the image needs. Raises StoreDamaged when one is missing."""
+    """Opens every pack that the image needs. Raises ImageNotFound, and StoreDamaged when a pack is missing."""
     with ExitStack() as stack:
         missing = ""
         for _attempt in range(RETRIES):
             with disk.database.read() as connection:
                 skeleton = index.skeleton_of(connection, image)
+                if skeleton is None:
+                    raise ImageNotFound(f"{image.id} was removed from the store")
                 bodies = index.bodies_of(connection, image)
             names = {skeleton.pack, *(place.pack for place in bodies.values())}
             try:

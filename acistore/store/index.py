@@ -119,13 +119,14 @@ def _stored(row: Row[Any], labels: Mapping[str, str]) -> StoredImage:
 # --- what an image is made of
 
 
-def skeleton_of(connection: Connection, target: StoredImage) -> Location:
+def skeleton_of(connection: Connection, target: StoredImage) -> Location | None:
+    """Where the skeleton of the image lies; None when the image was removed meanwhile."""
     row = connection.execute(
         select(pack.c.name, image.c.skeleton_offset, image.c.skeleton_length)
         .join_from(image, pack)
         .where(image.c.id == target.key)
-    ).one()
-    return Location(*row)
+    ).one_or_none()
+    return None if row is None else Location(*row)
 
 
 def bodies_of(connection: Connection, target: StoredImage) -> dict[bytes, Location]:

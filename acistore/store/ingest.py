@@ -182,15 +182,18 @@ def _commit(image: _Admitted, file: BinaryIO, disk: Disk) -> StoredImage:
         with disk.database.write() as connection:
             return _record(connection, image)
     new = _publish(image, file, disk.packs)
+    in_use = False
     try:
         with disk.database.write() as connection:
-            if index.image_by_id(connection, image_id) is None:
+            if is_new := index.image_by_id(connection, image_id) is None:
                 changes.add_image(connection, new, image.admission.admitted_at)
-            return _record(connection, image)
+            stored = _record(connection, image)
+        in_use = is_new
+        return stored
     finally:
-        # Normally nothing: the pack is referred to. Not when the transaction failed, or another was first.
-        fcntl.flock(file, fcntl.LOCK_UN)
-        disk.packs.delete(new.pack_name, unwanted=lambda: not _is_referred_to(disk.database, new.pack_name))
+        if not in_use:  # another ingest of the image was first, or the transaction failed, or only its answer
+            fcntl.flock(file, fcntl.LOCK_UN)
+            disk.packs.delete(new.pack_name, unwanted=lambda: not _is_referred_to(disk.database, new.pack_name))
 
 
 def _publish(image: _Admitted, file: BinaryIO, packs: PackStorage) -> NewImage:

@@ -57,7 +57,7 @@ class Remote:
     """What is known of an image's URL, for the next time that it is asked: RFC 9111 validators and freshness.
 
     `asked` is the image name that discovery found the URL for, None for a URL that was asked for itself;
-    `max_age` is seconds.
+    `max_age` is seconds, None where the server didn't say.
     """
 
     url: str
@@ -65,12 +65,12 @@ class Remote:
     signature_url: str | None
     etag: str | None
     last_modified: str | None
-    max_age: int
+    max_age: int | None
     fetched_at: datetime
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether the server said that it need not be asked yet."""
-        return now < self.fetched_at + timedelta(seconds=self.max_age)
+        return now < self.fetched_at + timedelta(seconds=self.max_age or 0)
 
 
 @dataclass(frozen=True, slots=True)

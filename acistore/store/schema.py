@@ -151,7 +151,7 @@ remote = Table(
     Column("signature_url", String),
     Column("etag", String),
     Column("last_modified", String),
-    Column("max_age", Integer, nullable=False),
+    Column("max_age", Integer),
     Column("fetched_at", Moment, nullable=False),
 )
 

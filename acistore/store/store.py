@@ -204,8 +204,13 @@ class Store:
     # --- keep
 
     def record_fetch(self, image: StoredImage, *, remote: Remote | None = None, latest: bool = False) -> None:
-        """Notes that an image that is here already was asked for again, and what its server said."""
+        """Notes that an image that is here already was asked for again, and what its server said.
+
+        Raises ImageNotFound when it was removed meanwhile.
+        """
         with self._database.write() as connection:
+            if index.image_by_id(connection, image.id) is None:
+                raise ImageNotFound(f"{image.id} was removed from the store")
             changes.record_use(connection, image, _now())
             if remote:
                 changes.record_remote(connection, image, remote)

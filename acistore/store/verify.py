@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from acistore.errors import StoreDamaged
+from acistore.errors import ImageNotFound, StoreDamaged
 from acistore.store import index, sqlite
 from acistore.store.disk import Disk
 from acistore.store.export import OpenImage, open_image
@@ -37,6 +37,8 @@ def _image_damage(image: StoredImage, disk: Disk) -> Iterator[Damage]:
             yield from _damaged_bodies(image, opened, disk) or [
                 Damage(image, "its tar has another SHA-512 than its image ID")
             ]
+    except ImageNotFound:
+        return  # removed while others were verified
     except StoreDamaged as error:
         yield Damage(image, error.message)
 

@@ -1,6 +1,7 @@
 """The signature of one image from claim to proof: the room's own story, for whoever fetches an image."""
 
 import hashlib
+from collections.abc import Collection
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -60,11 +61,10 @@ class SignatureCheck:
         return policy.judge(self._image, name, self._results, keys)
 
 
-def is_still_trusted(fingerprint: str, name: str, trust: TrustStore) -> bool:
-    """Whether a key that admitted an image of this name once would do so now: trusted, not expired or revoked."""
-    keys = [key for key in trust.keys_for(name) if key.fingerprint == fingerprint]
+def is_any_trusted(fingerprints: Collection[str], name: str, trust: TrustStore) -> bool:
+    """Whether one of these keys would admit an image of this name now: trusted for it, not expired or revoked."""
+    keys = [key for key in trust.keys_for(name) if key.fingerprint in fingerprints]
     if not keys:
         return False
     with Keyring(key.block for key in keys) as keyring:
-        known = keyring.keys.get(fingerprint)
-    return known is not None and not known.expired and not known.revoked
+        return any(not (key.expired or key.revoked) for key in keyring.keys.values())

@@ -132,7 +132,7 @@ def upgrade() -> None:
         sa.Column("signature_url", sa.String(), nullable=True),
         sa.Column("etag", sa.String(), nullable=True),
         sa.Column("last_modified", sa.String(), nullable=True),
-        sa.Column("max_age", sa.Integer(), nullable=False),
+        sa.Column("max_age", sa.Integer(), nullable=True),
         sa.Column("fetched_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["image_id"], ["image.id"], name=op.f("fk_remote_image_id_image"), ondelete="CASCADE"

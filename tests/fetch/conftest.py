@@ -36,6 +36,11 @@ def stranger(maker: KeyMaker) -> SigningKey:
     return maker.key("Stranger <stranger@example.org>", at="20200101T000000")
 
 
+def served(archive: bytes) -> bytes:
+    """An image as it is served: the same bytes whenever it is made."""
+    return gzip.compress(archive, mtime=0)
+
+
 @dataclass
 class Publisher:
     """Whoever owns example.com."""
@@ -55,9 +60,9 @@ class Publisher:
         self, archive: bytes, *, name: str = NAME, version: str = "1.0", key: SigningKey | None = None
     ) -> str:
         """Serves an image and its signature where `page` says, and returns the image's URL."""
-        served = gzip.compress(archive)
-        self.web.put(HOST, f"acis/{name}-{version}.aci.asc", (key or self.key).sign(served))
-        return self.web.put(HOST, f"acis/{name}-{version}.aci", served)
+        body = served(archive)
+        self.web.put(HOST, f"acis/{name}-{version}.aci.asc", (key or self.key).sign(body))
+        return self.web.put(HOST, f"acis/{name}-{version}.aci", body)
 
 
 @pytest.fixture

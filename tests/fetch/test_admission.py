@@ -1,6 +1,5 @@
 """What is let in, what is refused, and what is not even downloaded."""
 
-import gzip
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from acistore.errors import (
     SignatureMissing,
     UntrustedSigner,
 )
-from tests.fetch.conftest import HOST, NAME, Operator, Publisher, app
+from tests.fetch.conftest import HOST, NAME, Operator, Publisher, app, served
 from tests.gpg import SigningKey
 from tests.images import image
 from tests.store.conftest import exported, files_in
@@ -38,7 +37,7 @@ def test_a_signed_image_is_found_by_name_verified_and_stored(publisher: Publishe
     operator.trusts(publisher.key)
     fetched = operator.fetch()
     assert (fetched.source, fetched.reused, fetched.size) == (url, False, len(app()))
-    assert fetched.bytes_downloaded == len(gzip.compress(app()))
+    assert fetched.bytes_downloaded == len(served(app()))
     assert exported(operator.store, fetched.image) == app()
     [admission] = operator.store.admissions(fetched.image)
     assert (admission.fingerprint, admission.rule, admission.url) == (publisher.key.fingerprint, NAME, url)
@@ -92,7 +91,7 @@ def test_a_root_key_or_one_for_a_parent_counts(
 
 def test_a_tampered_image_is_refused(publisher: Publisher, operator: Operator) -> None:
     publisher.publish(app())
-    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci", gzip.compress(app(channel="evil")))
+    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci", served(app(channel="evil")))
     operator.trusts(publisher.key)
     with pytest.raises(BadSignature):
         operator.fetch()
@@ -102,7 +101,7 @@ def test_a_tampered_image_is_refused(publisher: Publisher, operator: Operator) -
 def test_a_tampered_signature_is_refused(publisher: Publisher, operator: Operator) -> None:
     publisher.publish(app())
     operator.trusts(publisher.key)
-    signature = bytearray(publisher.key.sign(gzip.compress(app()), armored=False))
+    signature = bytearray(publisher.key.sign(served(app()), armored=False))
     signature[-1] ^= 1
     publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", bytes(signature))
     with pytest.raises((BadSignature, MalformedSignature)):
@@ -125,7 +124,7 @@ def test_an_image_without_a_signature_is_not_trusted(publisher: Publisher, opera
 
 def test_the_signature_of_another_version_does_not_do(publisher: Publisher, operator: Operator) -> None:
     publisher.publish(app(version="2.0"), version="2.0")
-    other = publisher.key.sign(gzip.compress(app()))
+    other = publisher.key.sign(served(app()))
     publisher.web.put(HOST, f"acis/{NAME}-2.0.aci.asc", other)
     operator.trusts(publisher.key)
     with pytest.raises(BadSignature):
@@ -133,7 +132,7 @@ def test_the_signature_of_another_version_does_not_do(publisher: Publisher, oper
 
 
 @pytest.mark.parametrize(
-    ("served", "reason"),
+    ("archive", "reason"),
     [
         (image("example.com/app2", labels={"version": "1.0", "os": "linux", "arch": "amd64"}), "name"),
         (app(version="0.9"), "version"),
@@ -144,9 +143,9 @@ def test_the_signature_of_another_version_does_not_do(publisher: Publisher, oper
     ids=["wrong name", "wrong version", "wrong label", "another os", "label missing"],
 )
 def test_a_validly_signed_image_that_is_another_one_is_refused(
-    publisher: Publisher, operator: Operator, served: bytes, reason: str
+    publisher: Publisher, operator: Operator, archive: bytes, reason: str
 ) -> None:
-    publisher.publish(served)
+    publisher.publish(archive)
     operator.trusts(publisher.key, "example.com")
     with pytest.raises(ImageMismatch, match=reason):
         operator.fetch(f"{NAME}:1.0,arch=amd64,os=linux")
@@ -231,7 +230,7 @@ def test_an_image_by_url_needs_a_signer_trusted_for_its_own_name(
 
 def test_an_image_from_a_file_goes_the_same_way(publisher: Publisher, operator: Operator, tmp_path: Path) -> None:
     path = tmp_path / "app.aci"
-    path.write_bytes(gzip.compress(app()))
+    path.write_bytes(served(app()))
     with pytest.raises(SignatureMissing):
         operator.fetch(str(path))
     signature = tmp_path / "elsewhere.asc"
@@ -242,7 +241,7 @@ def test_an_image_from_a_file_goes_the_same_way(publisher: Publisher, operator: 
     fetched = operator.fetch(f"file://{path}", signature=str(signature))
     assert (fetched.source, fetched.bytes_downloaded) == (str(path), 0)
     assert path.exists()
-    path.write_bytes(gzip.compress(app(channel="evil")))
+    path.write_bytes(served(app(channel="evil")))
     with pytest.raises(BadSignature):
         operator.fetch(str(path), signature=str(signature))
 
@@ -252,7 +251,7 @@ def test_a_signature_may_be_given_for_a_name(publisher: Publisher, operator: Ope
     publisher.web.remove(HOST, f"acis/{NAME}-1.0.aci.asc")
     operator.trusts(publisher.key)
     signature = tmp_path / "app.asc"
-    signature.write_bytes(publisher.key.sign(gzip.compress(app())))
+    signature.write_bytes(publisher.key.sign(served(app())))
     assert operator.fetch(signature=str(signature)).name == NAME
 
 

@@ -1,6 +1,5 @@
 """What is not downloaded again, and what is all the same."""
 
-import gzip
 import threading
 
 import pytest
@@ -8,7 +7,7 @@ import trustme
 
 from acistore.errors import ImageNotFound, UntrustedSigner
 from acistore.fetch import Fetched
-from tests.fetch.conftest import HOST, NAME, Operator, Publisher, app
+from tests.fetch.conftest import HOST, NAME, Operator, Publisher, app, served
 from tests.gpg import SigningKey
 from tests.web import RawServer, answering
 
@@ -44,11 +43,11 @@ def test_a_signature_that_changed_while_the_image_did_not_is_noticed(
     publisher: Publisher, trusting: Operator, stranger: SigningKey
 ) -> None:
     trusting.fetch()
-    served = gzip.compress(app())
-    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", stranger.sign(served))
+    body = served(app())
+    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", stranger.sign(body))
     with pytest.raises(UntrustedSigner):
         trusting.fetch()
-    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", publisher.key.sign(served, at="20210101T000000"))
+    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", publisher.key.sign(body, at="20210101T000000"))
     assert not trusting.fetch().reused
     assert trusting.fetch().reused
 
@@ -85,16 +84,16 @@ def test_pull_policy_never_stays_off_the_network(publisher: Publisher, trusting:
 def test_what_the_server_calls_fresh_is_not_asked_for(
     publisher: Publisher, trusting: Operator, authority: trustme.CA
 ) -> None:
-    served = gzip.compress(app())
+    body = served(app())
     publisher.page(f"https://cache.{HOST}/{{version}}.{{ext}}")
-    signature = publisher.key.sign(served)
+    signature = publisher.key.sign(body)
     requests: list[bytes] = []
     header = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 
     def serve(connection: object, head: bytes) -> None:
         requests.append(head)
-        body = signature if b".asc" in head.split(b"\r\n")[0] else served
-        answering(header % len(body), body)(connection, head)  # type: ignore[arg-type]
+        answer = signature if b".asc" in head.split(b"\r\n")[0] else body
+        answering(header % len(answer), answer)(connection, head)  # type: ignore[arg-type]
 
     with RawServer(serve, authority.issue_cert(f"cache.{HOST}")) as server:
         publisher.web.take_over(f"cache.{HOST}", server)

@@ -76,7 +76,7 @@ def test_rm_of_several_removes_what_it_can_and_reports_the_rest(
 
 def test_gc_keeps_what_was_used_within_the_grace_period(run: Run, store: Store, app: StoredImage) -> None:
     ran = run("gc")
-    assert (ran.code, ran.out) == (0, "freed 0 B: 0 images, 0 file bodies\n")
+    assert (ran.code, ran.out) == (0, "freed 0 B: 0 images, 0 file bodies, 0 packs\n")
     assert len(store.list()) == 1
 
 

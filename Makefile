@@ -26,18 +26,12 @@ format: .venv/.dev-ready
 bench: .venv/.dev-ready
 	$(BIN)/python -m benchmarks.fetch
 
-.venv/.demo-ready: pyproject.toml .ci/system-programs
-	@.ci/system-programs demo
+# What `demo` and `dev` stand for: the system programs of .ci/system-programs, the extras of pyproject.toml.
+.venv/.%-ready: pyproject.toml .ci/system-programs
+	@.ci/system-programs $*
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@echo "Installing acistore and what it needs into .venv …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
-	@touch $@
-
-.venv/.dev-ready: pyproject.toml .ci/system-programs
-	@.ci/system-programs test
-	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@echo "Installing acistore and its development tools into .venv …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "Installing acistore and what '$*' needs into .venv …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 clean:

@@ -189,11 +189,6 @@ class Config:
             origins=origins,
         )
 
-    @property
-    def insecure(self) -> frozenset[str]:
-        """The checks that are switched off: of `image`, `tls`, `http`, `pubkey`."""
-        return self.insecure_options
-
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "dir": _path,

@@ -1,4 +1,4 @@
-"""Fixtures for every room that has to do with the network."""
+"""Fixtures of several rooms: a web to fetch from, and keys that are made once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,31 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.gpg import KeyMaker, SigningKey
 from tests.web import WebSite
+
+LONG_AGO = "20200101T000000"
+
+
+@pytest.fixture(scope="session")
+def maker() -> Iterator[KeyMaker]:
+    with KeyMaker() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def release(maker: KeyMaker) -> SigningKey:
+    return maker.key("Release <release@example.com>", at=LONG_AGO)
+
+
+@pytest.fixture(scope="session")
+def other(maker: KeyMaker) -> SigningKey:
+    return maker.key("Other <other@example.com>", at=LONG_AGO)
+
+
+@pytest.fixture(scope="session")
+def stranger(maker: KeyMaker) -> SigningKey:
+    return maker.key("Stranger <stranger@example.net>", at=LONG_AGO)
 
 
 @pytest.fixture(scope="session")

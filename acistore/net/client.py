@@ -109,8 +109,8 @@ class Client:
 
     def __init__(self, config: Config) -> None:
         self.limits = config.limits
-        self._plain_http = "http" in config.insecure
-        self._routes = Routes(verify="tls" not in config.insecure)
+        self._plain_http = "http" in config.insecure_options
+        self._routes = Routes(verify="tls" not in config.insecure_options)
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,6 @@ import pytest
 from acistore.cli import main
 from acistore.store import Store, StoredImage
 from tests.cli.running import Ran, Run
-from tests.gpg import KeyMaker, SigningKey
 from tests.images import image
 
 
@@ -52,19 +51,3 @@ def app(store: Store) -> StoredImage:
     """`example.com/app:1.0` with one file."""
     labels = {"version": "1.0", "os": "linux", "arch": "amd64"}
     return add(store, image(files={"etc/app.conf": b"answer = 42\n" * 100}, labels=labels))
-
-
-@pytest.fixture(scope="session")
-def maker() -> Iterator[KeyMaker]:
-    with KeyMaker() as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
-def release(maker: KeyMaker) -> SigningKey:
-    return maker.key("Release <release@example.com>", at="20200101T000000")
-
-
-@pytest.fixture(scope="session")
-def other(maker: KeyMaker) -> SigningKey:
-    return maker.key("Other <other@example.com>", at="20200101T000000")

@@ -11,29 +11,13 @@ from acistore.config import Config
 from acistore.fetch import Fetched, Fetcher
 from acistore.store import Store
 from acistore.trust.keystore import TrustStore
-from tests.gpg import KeyMaker, SigningKey
+from tests.gpg import SigningKey
 from tests.images import image
 from tests.web import WebSite
 
 HOST = "example.com"
 NAME = "example.com/app"
 LABELS = {"version": "1.0", "os": "linux", "arch": "amd64"}
-
-
-@pytest.fixture(scope="session")
-def maker() -> Iterator[KeyMaker]:
-    with KeyMaker() as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
-def release(maker: KeyMaker) -> SigningKey:
-    return maker.key("Release <release@example.com>", at="20200101T000000")
-
-
-@pytest.fixture(scope="session")
-def stranger(maker: KeyMaker) -> SigningKey:
-    return maker.key("Stranger <stranger@example.org>", at="20200101T000000")
 
 
 def served(archive: bytes) -> bytes:

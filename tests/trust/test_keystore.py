@@ -8,8 +8,8 @@ import pytest
 from acistore.config import Limits
 from acistore.errors import FileUnusable, InvalidName
 from acistore.trust.keys import Layer
+from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
-from tests.trust.conftest import LONG_AGO
 from tests.trust.directories import Directories
 
 # Which keys are trusted

@@ -10,8 +10,8 @@ import pytest
 from acistore.config import Limits
 from acistore.errors import FileUnusable, InvalidName, KeyNotFound, KeyRefused, UsageError
 from acistore.trust.keys import shown_fingerprint
+from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
-from tests.trust.conftest import LONG_AGO
 from tests.trust.directories import Directories
 
 # Adding

@@ -12,8 +12,8 @@ from acistore.errors import KeyRefused
 from acistore.trust.openpgp import Keyring, read_keys
 from acistore.trust.packets import read_key_blocks, read_signatures
 from acistore.trust.results import SignatureResult, Status
+from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
-from tests.trust.conftest import LONG_AGO
 
 DATA = b"an image, as it is served\n" * 1000
 

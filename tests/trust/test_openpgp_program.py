@@ -11,8 +11,8 @@ from acistore.errors import ProgramMissing
 from acistore.trust.openpgp import Keyring, read_keys
 from acistore.trust.packets import Signature, read_key_blocks, read_signatures
 from acistore.trust.results import Status, read_results
+from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
-from tests.trust.conftest import LONG_AGO
 
 DATA = b"an image"
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from acistore.config import Config
 from acistore.discovery import Resolver
-from acistore.errors import FileUnusable, LimitExceeded
+from acistore.errors import EndpointNotFound, FileUnusable, LimitExceeded
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.trust.keys import shown_fingerprint
@@ -26,26 +26,39 @@ class KeyMaterial:
 
 
 def discover_keys(name: ImageName, config: Config) -> list[KeyMaterial]:
-    """The key files that the pages of a name point to (appc spec, discovery.md), fetched over HTTPS.
+    """The key files that the pages of a name point to (appc spec, discovery.md).
 
-    Raises EndpointNotFound when there is none, and NetworkError.
+    Pages and keys come over connections that are secure, whatever holds for images, unless `pubkey` is among
+    the insecure options. Raises EndpointNotFound when there is none that can be fetched, and NetworkError.
     """
-    with Client(config) as client:
+    with Client(_for_keys(config)) as client:
         urls = Resolver(client).resolve_keys(name)
-    return [read_key(url, config) for url in urls]
+    for url in urls:
+        if not _is_url(url):
+            log.warning(
+                "the key %s, which the page of %s names, is not fetched: it is no https URL", url, name.name
+            )
+    fetchable = [url for url in urls if _is_url(url)]
+    if not fetchable:
+        raise EndpointNotFound(f"no key that can be fetched was found for {name.name}", facts={"found": urls[0]})
+    return [_fetch_key(url, config) for url in fetchable]
 
 
 def read_key(source: str, config: Config) -> KeyMaterial:
-    """A key file by `https://` URL or path, of at most `limits.key_size` bytes.
+    """A key file that a person names, by `https://` URL or path, of at most `limits.key_size` bytes.
 
-    Connections for keys are always secure, whatever holds for images, unless `pubkey` is among the insecure
-    options. Raises FileUnusable, ResourceNotFound, LimitExceeded, NetworkError.
+    URLs as for `discover_keys`. Raises FileUnusable, ResourceNotFound, LimitExceeded, NetworkError.
     """
+    return _fetch_key(source, config) if _is_url(source) else _read_key_file(Path(source), config)
+
+
+def _fetch_key(url: str, config: Config) -> KeyMaterial:
+    with Client(_for_keys(config)) as client:
+        return KeyMaterial(url, client.get(url, limit=config.limits.key_size).found().body)
+
+
+def _read_key_file(path: Path, config: Config) -> KeyMaterial:
     limit = config.limits.key_size
-    if source.startswith(("https://", "http://")):
-        with Client(_for_keys(config)) as client:
-            return KeyMaterial(source, client.get(source, limit=limit).found().body)
-    path = Path(source)
     try:
         with path.open("rb") as file:
             material = file.read(limit + 1)
@@ -56,6 +69,10 @@ def read_key(source: str, config: Config) -> KeyMaterial:
     return KeyMaterial(str(path.absolute()), material)
 
 
+def _is_url(source: str) -> bool:
+    return source.lower().startswith(("https://", "http://"))
+
+
 def _for_keys(config: Config) -> Config:
     insecure = {"tls", "http"} if "pubkey" in config.insecure_options else set()
     return replace(config, insecure_options=frozenset(insecure))
@@ -64,10 +81,23 @@ def _for_keys(config: Config) -> Config:
 def trust_discovered_keys(name: ImageName, trust: TrustStore, config: Config) -> None:
     """Trusts all keys that discovery finds for a name, for that name and below, because the caller has said so.
 
-    Each is told as a warning. Raises EndpointNotFound, NetworkError, KeyRefused.
+    Except those that somebody has masked. Each is told as a warning. Raises EndpointNotFound, NetworkError,
+    KeyRefused.
     """
+    masked = trust.masked_for(name.name)
     for found in discover_keys(name, config):
-        for key in trust.add(found.material, prefix=name.name, source=found.source, layer=default_layer()):
+        keys = {key.fingerprint for key in trust.inspect(found.material)}
+        for fingerprint in keys & masked:
+            log.warning("key %s is masked for %s, and stays so", shown_fingerprint(fingerprint), name.name)
+        if not keys - masked:
+            continue
+        for key in trust.add(
+            found.material,
+            prefix=name.name,
+            source=found.source,
+            layer=default_layer(),
+            only=keys - masked,
+        ):
             log.warning(
                 "key %s %s is trusted for %s from now on, because %s says so",
                 shown_fingerprint(key.fingerprint),

@@ -9,7 +9,7 @@ from acistore.archive.tar import Entry
 from acistore.errors import ArchiveRefused
 
 # What has to be remembered of an archive is every path in it: a hostile one could have any number of them.
-ENTRY_LIMIT = 2_000_000
+ENTRY_LIMIT = 500_000
 PATHS_LIMIT = 256 << 20
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from acistore.errors import FileUnusable, ImageMismatch
+from acistore.errors import FileUnusable, ImageMismatch, InvalidName
 from acistore.manifest import Dependency, ImageManifest
-from acistore.naming import ImageID, ImageName
+from acistore.naming import ImageID, ImageName, quoted
 
 SIGNATURE_SUFFIX = ".asc"
 
@@ -75,7 +75,7 @@ def path_of(text: str) -> Path:
     """The path that `/…`, `./…` or `file:…` means. Raises FileUnusable for a `file:` URL of another host."""
     if not text.startswith("file:"):
         return Path(text)
-    parts = urlsplit(text)
+    parts = _split(text)
     if parts.netloc not in ("", "localhost"):
         raise FileUnusable(f"{text} is on another host: {parts.netloc}")
     return Path(unquote(parts.path))
@@ -85,5 +85,12 @@ def signature_beside(place: str) -> str:
     """Where the signature of an image is unless something else is said: `.asc` behind its URL's path, or path."""
     if not is_url(place):
         return place + SIGNATURE_SUFFIX
-    parts = urlsplit(place)
+    parts = _split(place)
     return urlunsplit(parts._replace(path=parts.path + SIGNATURE_SUFFIX))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise InvalidName(f"{quoted(url)} is not a URL: {error}") from None

@@ -5,6 +5,7 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from acistore.errors import (
     ArchiveRefused,
     DependencyCycle,
     FileUnusable,
+    ImageNotFound,
     InsecureTransport,
     LimitExceeded,
     NetworkError,
@@ -41,6 +43,8 @@ from acistore.trust.keystore import TrustStore
 log = logging.getLogger(__name__)
 
 COPY_CHUNK = 1 << 20
+# Images that one fetch brings along at most: each may cost a walk through pages.
+DEPENDENCIES = 1000
 
 
 class FetchProgress(Progress, Protocol):
@@ -169,6 +173,7 @@ class Fetcher:
     def _fetch_file(self, text: str, signature: str | None, client: Client) -> Fetched:
         """Through a private copy, so that the bytes stored are the bytes verified."""
         path = path_of(text).absolute()
+        source = os.fsencode(path).decode(errors="backslashreplace")
         asked = Asked(text)
         with (
             self._spool_file(str(path)) as spool,
@@ -176,11 +181,17 @@ class Fetcher:
         ):
             self._progress.step(f"reading {text}")
             _copy(path, spool, check, self._config.limits.image_size)
-            image = self._admit(spool, check, asked, str(path), remote=None)
-        return Fetched(image, str(path), image.last_used_at, False, 0)
+            image = self._admit(spool, check, asked, source, remote=None)
+        return Fetched(image, source, image.last_used_at, False, 0)
 
     def _fetch_remote(self, url: str, signature_url: str, asked: Asked, client: Client) -> Fetched:
         """One image from one URL, conditionally when the store has it already."""
+        try:
+            return self._fetch_once(url, signature_url, asked, client)
+        except ImageNotFound:  # removed while its server was saying that it had not changed
+            return self._fetch_once(url, signature_url, asked, client)
+
+    def _fetch_once(self, url: str, signature_url: str, asked: Asked, client: Client) -> Fetched:
         started = _now()
         with self._spool_file(url) as spool:
             known = self._held.at(url)
@@ -249,10 +260,12 @@ class Fetcher:
             _now(),
             scheme="openpgp",
             fingerprint=verdict.fingerprint,
+            signing_fingerprint=verdict.signing_fingerprint,
             signer=verdict.signer,
             rule=verdict.rule,
             signature_digest=check.digest,
             signed_at=verdict.signed_at,
+            signature_expires_at=verdict.expires_at,
             url=source,
             insecure=insecure,
         )
@@ -268,24 +281,27 @@ class Fetcher:
         return Fetched(self._store.get(image.id), source, fetched_at, True, 0)
 
     def _fetch_dependencies(
-        self, image: StoredImage, policy: str, client: Client, chain: tuple[ImageID, ...], done: set[ImageID]
+        self, image: StoredImage, policy: str, client: Client, chain: tuple[ImageID, ...], done: set[Asked]
     ) -> None:
-        """What the image needs, depth first, each image once. `chain` leads from the asked one to it."""
+        """What the image needs, depth first, each once. `chain` leads from the asked one to it."""
         for dependency in image.manifest.dependencies:
+            asked = Asked.as_dependency(dependency)
+            if asked in done:
+                continue
+            if len(done) >= DEPENDENCIES:
+                raise DependencyCycle(f"{chain[0]} has more than {DEPENDENCIES} dependencies")
             if len(chain) > self._config.limits.dependency_depth:
                 raise DependencyCycle(
                     f"the dependencies of {chain[0]} nest deeper than {self._config.limits.dependency_depth}",
                     facts={"at": str(image.image_name)},
                 )
-            asked = Asked.as_dependency(dependency)
             needed = self._fetch_name(dependency.image_name, asked, None, policy, client).image
             if needed.id in chain:
                 raise DependencyCycle(
                     f"{needed.image_name} depends on itself", facts={"by way of": str(image.image_name)}
                 )
-            if needed.id not in done:
-                self._fetch_dependencies(needed, policy, client, (*chain, needed.id), done)
-                done.add(needed.id)
+            self._fetch_dependencies(needed, policy, client, (*chain, needed.id), done)
+            done.add(asked)
 
 
 def _now() -> datetime:

@@ -1,12 +1,13 @@
 """What the store holds already, and whether it would be let in today as well."""
 
-from datetime import datetime
+import shlex
+from datetime import UTC, datetime
 
 from acistore.config import Config
 from acistore.errors import ImageNotFound, UntrustedSigner
 from acistore.fetch.asked import Asked
 from acistore.store import Remote, Store, StoredImage
-from acistore.trust.check import is_any_trusted
+from acistore.trust.check import PastSignature, would_still_admit
 from acistore.trust.keystore import TrustStore
 
 
@@ -33,10 +34,11 @@ class Held:
         if candidates:
             raise UntrustedSigner(
                 f"{asked.shown} is in the store, but no key that is trusted for it now has admitted it",
-                next_step=f"acistore fetch {asked.shown}",
+                next_step=shlex.join(["acistore", "fetch", asked.shown]),
             )
         raise ImageNotFound(
-            f"{asked.shown} is not in the store", next_step=f"acistore fetch --pull-policy new {asked.shown}"
+            f"{asked.shown} is not in the store",
+            next_step=shlex.join(["acistore", "fetch", "--pull-policy", "new", asked.shown]),
         )
 
     def at(self, url: str) -> tuple[Remote, StoredImage] | None:
@@ -50,12 +52,16 @@ class Held:
         """
         if "image" in self._config.insecure_options:
             return True
-        admitted_by = {
-            admission.fingerprint
+        signatures = {
+            PastSignature(
+                admission.fingerprint,
+                admission.signing_fingerprint or admission.fingerprint,
+                admission.signature_expires_at,
+            )
             for admission in self._store.admissions(image)
             if admission.fingerprint and signature_digest in (None, admission.signature_digest)
         }
-        return is_any_trusted(admitted_by, image.name, self._trust)
+        return would_still_admit(signatures, image.name, self._trust, datetime.now(UTC))
 
     def _fresh(self, asked: Asked, now: datetime) -> list[tuple[StoredImage, Remote | None]]:
         """What was found for this name or URL when it was last asked, if the server called it fresh until now."""
@@ -73,8 +79,4 @@ class Held:
         if asked.name is None:
             known = self._store.remote(asked.shown)
             return [(known[1], known[0])] if known else []
-        try:
-            image = self._store.get(asked.image_id or asked.name)
-        except ImageNotFound:
-            return []
-        return [(image, None)] if asked.fits(image.id, image.manifest) else []
+        return [(image, None) for image in self._store.matches(asked.name) if asked.fits(image.id, image.manifest)]

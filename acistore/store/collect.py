@@ -6,6 +6,7 @@ at most a pack that nothing refers to, which the next collection takes away.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -191,12 +192,20 @@ def _strays(disk: Disk, grace_period: timedelta, now: datetime) -> Iterator[tupl
     for path in _files(disk.workspace.tmp):
         yield disk_size(path), partial(delete_unlocked, path, unwanted=lambda: True)
     for path in _files(disk.workspace.spool):
-        if now.timestamp() - path.stat().st_mtime >= grace_period.total_seconds():
+        if now.timestamp() - _last_written(path) >= grace_period.total_seconds():
             yield disk_size(path), partial(delete_unlocked, path, unwanted=lambda: True)
 
 
+def _last_written(path: Path) -> float:
+    """When a file was written last, in seconds since 1970; infinitely late when it has just gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
 def _files(directory: Path) -> list[Path]:
-    return [path for path in directory.iterdir() if path.is_file()]
+    return [path for path in directory.iterdir() if path.is_file() and not path.is_symlink()]
 
 
 def _disk_size(disk: Disk) -> int:

@@ -230,10 +230,12 @@ def admissions_of(connection: Connection, target: StoredImage) -> list[Admission
             admitted_at=row.admitted_at,
             scheme=row.scheme,
             fingerprint=row.fingerprint,
+            signing_fingerprint=row.signing_fingerprint,
             signer=row.signer,
             rule=row.rule,
             signature_digest=row.signature_digest,
             signed_at=row.signed_at,
+            signature_expires_at=row.signature_expires_at,
             url=row.url,
             insecure=tuple(filter(None, row.insecure.split(","))),
         )

@@ -61,7 +61,11 @@ class LocalPacks:
             yield PackReader(file, name)
 
     def list(self) -> list[str]:
-        return sorted(path.name for path in self._directory.iterdir() if path.suffix == SUFFIX)
+        return sorted(
+            path.name
+            for path in self._directory.iterdir()
+            if path.suffix == SUFFIX and path.is_file() and not path.is_symlink()
+        )
 
     def size(self, name: str) -> int:
         return disk_size(self._directory / name)

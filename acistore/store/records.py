@@ -36,6 +36,7 @@ class StoredImage:
 class Admission:
     """Why an image was let in: the key and rule that spoke for it, or which checks were switched off.
 
+    `fingerprint` is the primary key's, `signing_fingerprint` that of the key that signed, which may be a subkey.
     `rule` is the prefix that the key is trusted for, or `root`; `signature_digest` the SHA-512 of the signature
     file as it was verified; `url` where the image came from, a path for a local file.
     """
@@ -44,10 +45,12 @@ class Admission:
     admitted_at: datetime
     scheme: str | None = None
     fingerprint: str | None = None
+    signing_fingerprint: str | None = None
     signer: str | None = None
     rule: str | None = None
     signature_digest: bytes | None = None
     signed_at: datetime | None = None
+    signature_expires_at: datetime | None = None
     url: str | None = None
     insecure: tuple[str, ...] = ()
 

@@ -163,10 +163,12 @@ admission = Table(
     Column("verdict", String, nullable=False),
     Column("scheme", String),
     Column("fingerprint", String, index=True),
+    Column("signing_fingerprint", String),
     Column("signer", String),
     Column("rule", String),
     Column("signature_digest", LargeBinary(64)),
     Column("signed_at", Moment),
+    Column("signature_expires_at", Moment),
     Column("admitted_at", Moment, nullable=False),
     Column("url", String),
     # Comma-separated names of the checks that were off.

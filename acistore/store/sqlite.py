@@ -10,13 +10,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from acistore.errors import AcistoreError, StoreDamaged, StoreUnavailable
 
-# How long a writer waits for another one's transaction, in seconds. Transactions here take milliseconds.
-BUSY_TIMEOUT = 60.0
+# How long a writer waits for another one's transaction, in seconds. Most take milliseconds; that of an image with
+# as many files as are allowed takes half a minute.
+BUSY_TIMEOUT = 120.0
 # Variables of one statement, well below SQLite's default of 32,766.
 BATCH = 900
 
@@ -27,11 +28,12 @@ class Database:
     """One SQLite file. `read` and `write` give a connection inside a transaction.
 
     Migrations rebuild tables, for which references must not be followed while they run: `foreign_keys=False`.
+    `busy_timeout` is in seconds.
     """
 
-    def __init__(self, path: Path, *, foreign_keys: bool = True) -> None:
+    def __init__(self, path: Path, *, foreign_keys: bool = True, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.path = path
-        self._engine = _engine(path, foreign_keys)
+        self._engine = _engine(path, foreign_keys, busy_timeout)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -47,8 +49,8 @@ class Database:
         self._engine.dispose()
 
 
-def _engine(path: Path, foreign_keys: bool) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT})
+def _engine(path: Path, foreign_keys: bool, busy_timeout: float) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": busy_timeout})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -71,7 +73,7 @@ def _engine(path: Path, foreign_keys: bool) -> Engine:
         if isinstance(original, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
             original, sqlite3.IntegrityError
         ):
-            context.chained_exception = store_error(original, path)
+            raise store_error(original, path) from original
 
     return engine
 

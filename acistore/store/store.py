@@ -1,5 +1,6 @@
 """Store: the face that everyone else sees. Each job has a file of its own beside this one."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -138,13 +139,19 @@ class Store:
             )
         return found[0]
 
-    def find(self, name: ImageName) -> StoredImage:
-        """The best image of that name with those labels: exact labels, then the one fetched as latest, then
-        the newest import. Raises ImageNotFound."""
+    def matches(self, name: ImageName) -> Sequence[StoredImage]:
+        """The images of that name with at least those labels, the best first: exact labels, then the one
+        fetched as latest, then the newest import."""
         with self._database.read() as connection:
-            found = index.images_by_name(connection, name)
+            return index.images_by_name(connection, name)
+
+    def find(self, name: ImageName) -> StoredImage:
+        """The best of the `matches`. Raises ImageNotFound."""
+        found = self.matches(name)
         if not found:
-            raise ImageNotFound(f"no image in the store is {name}", next_step=f"acistore fetch {name}")
+            raise ImageNotFound(
+                f"no image in the store is {name}", next_step=shlex.join(["acistore", "fetch", str(name)])
+            )
         return found[0]
 
     def list(self) -> Sequence[StoredImage]:

@@ -20,7 +20,8 @@ BUFFER = 1 << 20
 
 
 class Workspace:
-    """`packs/` and the database are for everyone who may read the store; `spool/` and `tmp/` for its writers."""
+    """The places of a store. A new one belongs to its user alone: packs hold the content of every file, those
+    that only root may read in an image too. `spool/` and `tmp/` are private even where the rest is opened up."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -46,10 +47,13 @@ class Workspace:
     def create(self) -> None:
         """Makes the directories that are missing. Raises StoreUnavailable."""
         try:
-            for directory in (self.root, self.packs):
-                directory.mkdir(parents=True, exist_ok=True)
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, exist_ok=True)
+            self.packs.mkdir(exist_ok=True)
             for directory in (self.spool, self.tmp):
                 directory.mkdir(mode=0o700, exist_ok=True)
+            for directory in (self.packs, self.spool, self.tmp):
+                _refuse_link(directory)
         except OSError as error:
             raise StoreUnavailable(
                 f"the store {self.root} can't be made: {error.strerror}",
@@ -97,7 +101,20 @@ def _lock_named(path: Path, waiting: Callable[[], object]) -> Iterator[BinaryIO]
 
 
 def _open_or_make(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o666)
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+
+def _open_plain(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _refuse_link(directory: Path) -> None:
+    """What is written into a store must not end up elsewhere. Raises StoreUnavailable."""
+    if directory.is_symlink():
+        raise StoreUnavailable(
+            f"{directory} is a symbolic link, and files are only written into a store's own directories",
+            next_step="mount or move the whole store instead",
+        )
 
 
 def _is_named(file: BinaryIO, path: Path) -> bool:
@@ -110,7 +127,7 @@ def _is_named(file: BinaryIO, path: Path) -> bool:
 def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
     """Deletes a file nobody has locked, if it is `unwanted` still; returns the bytes freed on disk."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_plain) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not _is_named(file, path) or not unwanted():
                 return 0

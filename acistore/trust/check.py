@@ -3,10 +3,13 @@
 import hashlib
 from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from acistore.trust import policy
+from acistore.trust.keys import PublicKey
 from acistore.trust.keystore import TrustStore
 from acistore.trust.openpgp import Keyring
 from acistore.trust.packets import read_signatures
@@ -61,10 +64,40 @@ class SignatureCheck:
         return policy.judge(self._image, name, self._results, keys)
 
 
-def is_any_trusted(fingerprints: Collection[str], name: str, trust: TrustStore) -> bool:
-    """Whether one of these keys would admit an image of this name now: trusted for it, not expired or revoked."""
+@dataclass(frozen=True, slots=True)
+class PastSignature:
+    """What admitted an image once: the fingerprints of the primary key and of the key that signed (the same, or
+    a subkey), and when the signature expires."""
+
+    fingerprint: str
+    signing_fingerprint: str
+    expires_at: datetime | None
+
+
+def would_still_admit(signatures: Collection[PastSignature], name: str, trust: TrustStore, now: datetime) -> bool:
+    """Whether one of these signatures would admit an image of this name today as well.
+
+    Its key has to be trusted for the name; neither that, nor the subkey that signed, nor the signature itself may
+    have expired or been revoked since.
+    """
+    fingerprints = {signature.fingerprint for signature in signatures}
     keys = [key for key in trust.keys_for(name) if key.fingerprint in fingerprints]
     if not keys:
         return False
     with Keyring(key.block for key in keys) as keyring:
-        return any(not (key.expired or key.revoked) for key in keyring.keys.values())
+        return any(
+            _is_sound(signature, keyring.keys[signature.fingerprint], now)
+            for signature in signatures
+            if signature.fingerprint in keyring.keys
+        )
+
+
+def _is_sound(signature: PastSignature, key: PublicKey, now: datetime) -> bool:
+    if key.expired or key.revoked or key.is_weak(signature.signing_fingerprint):
+        return False
+    if signature.expires_at is not None and signature.expires_at <= now:
+        return False
+    signers = {key.fingerprint} | {
+        subkey.fingerprint for subkey in key.subkeys if not (subkey.expired or subkey.revoked)
+    }
+    return signature.signing_fingerprint in signers

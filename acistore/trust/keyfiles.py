@@ -59,16 +59,24 @@ class Reading:
         later overrides or masks what came before, so a mask under a prefix reaches the root keys too. A
         damaged file masks like an empty one: somebody meant to replace what lies below it.
         """
-        prefixes = [] if name is None else [prefix for prefix in reversed(parents(name)) if _is_plain(prefix)]
-        order: list[tuple[Layer, str | None]] = [(layer, None) for layer in self.layers]
-        order += [(layer, prefix) for layer in self.layers for prefix in prefixes]
         trusted: dict[str, TrustedKey] = {}
-        for file in (file for place in order for file in self._read(*place)):
+        for file in self._files_for(name):
             if file.block is None:
                 trusted.pop(file.place.fingerprint, None)
             else:
                 trusted[file.place.fingerprint] = TrustedKey(file.block, file.place)
         return trusted
+
+    def masked(self, name: str) -> set[str]:
+        """The fingerprints that a mask in any layer takes away for a name, whatever else holds them."""
+        return {file.place.fingerprint for file in self._files_for(name) if file.is_mask}
+
+    def _files_for(self, name: str | None) -> "Iterator[_KeyFile]":
+        """The key files that have a say for a name, or with None for every name, in rkt's order."""
+        prefixes = [] if name is None else [prefix for prefix in reversed(parents(name)) if _is_plain(prefix)]
+        order: list[tuple[Layer, str | None]] = [(layer, None) for layer in self.layers]
+        order += [(layer, prefix) for layer in self.layers for prefix in prefixes]
+        return (file for place in order for file in self._read(*place))
 
     def keys(self, layer: Layer, prefix: str | None) -> Iterator[TrustedKey]:
         """The keys of one directory, whether or not they are in force."""

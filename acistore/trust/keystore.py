@@ -75,6 +75,10 @@ class TrustStore:
         """The keys trusted for an AC name: root keys and those of its prefixes, each once. Raises InvalidName."""
         return tuple(self._read().accepted(check_identifier(name)).values())
 
+    def masked_for(self, name: str) -> set[str]:
+        """The fingerprints of keys that somebody has masked for a name, at any place. Raises InvalidName."""
+        return self._read().masked(check_identifier(name))
+
     def everything_trusted(self) -> tuple[TrustedKey, ...]:
         """Every key in force in some place, for an image whose name is not known yet."""
         reading = self._read()

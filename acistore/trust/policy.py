@@ -30,8 +30,9 @@ from acistore.trust.results import SignatureResult, Status
 class Verdict:
     """Whether an image is admitted, and by whom, or why not.
 
-    `error` is None when it is; then `fingerprint` (primary key), `rule` (a prefix, or `root`), `signer` (user
-    ID) and `signed_at` say on whose word.
+    `error` is None when it is; then `fingerprint` (primary key), `signing_fingerprint` (that or a subkey),
+    `rule` (a prefix, or `root`), `signer` (user ID), `signed_at` and `expires_at` (of the signature) say on whose
+    word.
     """
 
     error: NotTrusted | None
@@ -39,6 +40,8 @@ class Verdict:
     signer: str | None = None
     rule: str | None = None
     signed_at: datetime | None = None
+    signing_fingerprint: str | None = None
+    expires_at: datetime | None = None
 
     @property
     def admitted(self) -> bool:
@@ -86,7 +89,15 @@ def judge(image: str, name: str | None, results: Sequence[SignatureResult], keys
                 place = trusted[signer.fingerprint].place
                 if status is not Status.GOOD:
                     return Verdict(_refusal(image, result, signer, place))
-                return Verdict(None, signer.fingerprint, signer.user_id, place.rule, result.signature.created_at)
+                return Verdict(
+                    None,
+                    signer.fingerprint,
+                    signer.user_id,
+                    place.rule,
+                    result.signature.created_at,
+                    result.signing_fingerprint,
+                    result.signature.expires_at,
+                )
     return Verdict(_untrusted_signer(image, name, [result.signature for result, _ in counting], keys))
 
 

@@ -44,6 +44,8 @@ class SignatureResult:
     status: Status
     signature: Signature
     key: PublicKey | None
+    signing_fingerprint: str | None = None
+    """Of the primary key or subkey that signed, where that is proven."""
 
     @property
     def fingerprint(self) -> str | None:
@@ -128,4 +130,4 @@ def _proven_result(
         status = Status.WEAK_KEY
     else:
         status = Status.GOOD
-    return SignatureResult(status, signature, key)
+    return SignatureResult(status, signature, key, signing)

@@ -1,10 +1,12 @@
 """What is let in, what is refused, and what is not even downloaded."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from acistore.errors import (
+    AcistoreError,
     ArchiveRefused,
     BadSignature,
     EndpointNotFound,
@@ -315,3 +317,19 @@ def test_keys_are_only_trusted_from_discovery_when_that_is_said(
     publisher.publish(app(), key=stranger)
     with pytest.raises(UntrustedSigner):
         operator.fetch(trust_keys_from_https=True, no_cache=True)
+
+
+def test_a_file_whose_name_is_not_text_can_be_fetched(
+    publisher: Publisher, operator: Operator, tmp_path: Path
+) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/app-\xff.aci"))
+    path.write_bytes(served(app()))
+    path.with_name(path.name + ".asc").write_bytes(publisher.key.sign(path.read_bytes()))
+    operator.trusts(publisher.key)
+    assert operator.fetch(str(path)).source.endswith("app-\\xff.aci")
+
+
+@pytest.mark.parametrize("url", ["https://[::1", "https://", "https://example.com:99999/a", "file://[::1"])
+def test_what_is_no_url_is_told_so(operator: Operator, url: str) -> None:
+    with pytest.raises(AcistoreError):
+        operator.fetch(url)

@@ -88,3 +88,10 @@ def test_a_missing_dependency_is_named(publisher: Publisher, trusting: Operator)
     publisher.web.put("example.org", "index.html", b"nothing")
     with pytest.raises(EndpointNotFound, match=r"example\.org/gone"):
         trusting.fetch(NAME)
+
+
+def test_equal_dependencies_are_looked_for_once(publisher: Publisher, trusting: Operator) -> None:
+    publish(publisher, "example.com/base", [])
+    publish(publisher, NAME, [{"imageName": "example.com/base"}] * 50)
+    trusting.fetch(NAME, pull_policy="update")
+    assert sum("base-latest.aci" in line for line in publisher.web.log()) == 2

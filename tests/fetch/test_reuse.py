@@ -1,14 +1,18 @@
 """What is not downloaded again, and what is all the same."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
 
-from acistore.errors import ImageNotFound, UntrustedSigner
+from acistore.errors import ImageNotFound, RevokedKey, UntrustedSigner
 from acistore.fetch import Fetched
-from tests.fetch.conftest import HOST, NAME, Operator, Publisher, app, served
-from tests.gpg import SigningKey
+from acistore.trust.check import PastSignature, would_still_admit
+from tests.conftest import LONG_AGO
+from tests.fetch.conftest import HOST, LABELS, NAME, Operator, Publisher, app, served
+from tests.gpg import KeyMaker, SigningKey
+from tests.images import image
 from tests.web import RawServer, answering
 
 
@@ -124,3 +128,45 @@ def test_two_fetches_of_one_image_download_it_once(publisher: Publisher, trustin
     assert len([line for line in asked(publisher, ".aci") if line.endswith("200")]) == 1
     assert sorted(fetched.reused for fetched in results) == [False, True, True]
     assert any("waiting for another process" in text for text in trusting.said)
+
+
+@pytest.mark.parametrize("policy", ["update", "new", "never"])
+def test_what_a_revoked_subkey_signed_is_not_reused(
+    publisher: Publisher, operator: Operator, maker: KeyMaker, policy: str
+) -> None:
+    key = maker.key(f"Subkey {policy} <subkey@example.com>", usage="cert", at=LONG_AGO)
+    key.add_subkey(at=LONG_AGO)
+    publisher.publish(app(), key=key)
+    operator.trusts(key)
+    operator.fetch()
+    assert operator.fetch(pull_policy=policy).reused
+    key.revoke_subkey()
+    operator.trusts(key)
+    with pytest.raises((RevokedKey, UntrustedSigner)):
+        operator.fetch(pull_policy=policy)
+
+
+def test_an_expired_signature_does_not_admit_what_it_admitted_once(trusting: Operator) -> None:
+    fetched = trusting.fetch()
+    [admission] = trusting.store.admissions(fetched.image)
+    assert admission.fingerprint is not None
+    now = datetime.now(UTC)
+    for expires_at, sound in ((None, True), (now + timedelta(1), True), (now - timedelta(1), False)):
+        past = PastSignature(admission.fingerprint, admission.signing_fingerprint or "", expires_at)
+        assert would_still_admit([past], NAME, trusting.trust, now) is sound
+
+
+def test_the_expiry_of_a_signature_is_recorded(publisher: Publisher, trusting: Operator) -> None:
+    body = served(app())
+    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci.asc", publisher.key.sign(body, expires="2d"))
+    [admission] = trusting.store.admissions(trusting.fetch().image)
+    assert admission.signature_expires_at is not None
+    assert timedelta(1) < admission.signature_expires_at - datetime.now(UTC) < timedelta(3)
+
+
+def test_an_unverified_image_does_not_hide_a_verified_one(publisher: Publisher, trusting: Operator) -> None:
+    verified = trusting.fetch()
+    publisher.web.put(HOST, f"acis/{NAME}-1.0.aci", served(image(NAME, {"other": b"x"}, labels=LABELS)))
+    assert trusting.fetch(insecure={"image"}).id != verified.id
+    for policy in ("new", "never"):
+        assert trusting.fetch(pull_policy=policy).id == verified.id

@@ -78,7 +78,7 @@ def test_manifest_and_provenance_are_kept(store: Store) -> None:
     def admit(image_id: ImageID, manifest: ImageManifest) -> Admission:
         assert image_id.digest == hashlib.sha512(archive).digest()
         assert manifest.annotations["authors"] == "A"
-        return Admission("verified", moment, "openpgp", "ab" * 20, "A <a@example.com>", "example.com", url="u")
+        return Admission("verified", moment, fingerprint="ab" * 20, signer="A <a@example.com>", rule="example.com")
 
     moment = add(store, image("example.com/other")).imported_at
     stored = store.add(io.BytesIO(archive), admit=admit)

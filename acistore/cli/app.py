@@ -16,7 +16,7 @@ from acistore.cli import images, keep, look, out, trust
 from acistore.cli.completion import INSTRUCTION, SHELLS, answer, script
 from acistore.cli.output import Output, StdoutClosed
 from acistore.cli.parameters import Command, Group, checking, option, usage_error
-from acistore.cli.session import Session, configuring
+from acistore.cli.session import Session, configuring, internal_error
 from acistore.config import environment_variable, parse_insecure_options
 from acistore.errors import AcistoreError
 
@@ -49,8 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     except AcistoreError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - whatever it is, it is one line for the person
-        failure = AcistoreError(f"internal error: {type(error).__name__}: {error}")
-        failure.__cause__ = error
+        failure = internal_error(error)
     output.error(failure)
     return failure.exit_code
 

@@ -1,6 +1,7 @@
 """Completion with Tab in bash, zsh and fish: the scripts, and the words that fit."""
 
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete, split_arg_string
 
 import acistore
-from acistore.cli.session import configuring
+from acistore.cli.session import configuring, holds_store
 from acistore.config import Config
 
 # By this variable a shell's script asks for the words that fit: what to do, and in which shell's way.
@@ -16,15 +17,18 @@ INSTRUCTION = "_ACISTORE_COMPLETE"
 
 
 def complete_images(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names and IDs of the images in the store that begin so."""
+    """Names and IDs of the images in the store that begin so, as far as they are plain words to every shell.
+
+    Label values are the publisher's, and a shell puts what it is offered into the line unquoted.
+    """
     words: list[str] = []
     with suppress(Exception):  # a shell that completes is no place for errors
         words = _words_for_images(Config.load(configuring(ctx.find_root().params)).dir)
-    return [word for word in words if word.startswith(incomplete)]
+    return [word for word in words if word.startswith(incomplete) and shlex.quote(word) == word]
 
 
 def _words_for_images(directory: Path) -> list[str]:
-    if not (directory / "acistore.db").exists():
+    if not holds_store(directory):
         return []
     with acistore.Store.open(directory) as store:
         images = store.list()

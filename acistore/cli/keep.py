@@ -30,7 +30,7 @@ def rm(session: Session, images: Sequence[str], force: bool) -> int:
       acistore rm example.com/app:1.0
       acistore rm sha512-6b4f
     """
-    with session.store() as store:
+    with session.existing_store() as store:
         found, code = session.try_each(images, store.get)
         wanted = list({image.key: image for image in found}.values())
         gone, freed, refusals = _remove(store, wanted, force=force)
@@ -116,7 +116,7 @@ def gc(
     """
     given = {"gc.grace_period": grace_period, "gc.keep": keep, "gc.max_size": max_size}
     rules = session.config(given).gc
-    with session.store() as store:
+    with session.existing_store() as store:
         collected = store.collect(
             grace_period=rules.grace_period, keep=rules.keep, max_size=rules.max_size, dry_run=dry_run
         )
@@ -167,7 +167,7 @@ def verify(session: Session, images: Sequence[str]) -> int:
       acistore verify
       acistore verify example.com/app:1.0
     """
-    with session.store() as store:
+    with session.existing_store() as store:
         if images:
             found, code = session.try_each(images, store.get)
             report = store.verify(list({image.key: image for image in found}.values()))

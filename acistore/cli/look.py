@@ -115,7 +115,7 @@ def list_(
       acistore list --filter label=os=linux --format '{{name}} {{version}} {{size}}'
       acistore --json list
     """
-    with session.store() as store:
+    with session.existing_store() as store:
         everything = store.list()
         if images:
             found, code = session.try_each(images, lambda wanted: _fitting(store, everything, wanted))
@@ -145,7 +145,9 @@ def _fitting(
     name = acistore.ImageName.parse(wanted)
     fitting = [image for image in images if image.name == name.name and not name.mismatches(image.labels)]
     if not fitting:
-        raise ImageNotFound(f"no image in the store is {name}", next_step=f"acistore fetch {name}")
+        raise ImageNotFound(
+            f"no image in the store is {name}", next_step=shlex.join(["acistore", "fetch", str(name)])
+        )
     return fitting
 
 
@@ -203,7 +205,7 @@ def show(session: Session, image: str) -> None:
       acistore show example.com/app:1.0
       acistore --json show sha512-6b4f | jq .manifest
     """
-    with session.store() as store:
+    with session.existing_store() as store:
         found = store.get(image)
         if session.output.json:
             session.output.document(_everything(found, store))

@@ -35,7 +35,7 @@ def export(session: Session, image: str, file: str) -> None:
       acistore export example.com/app:1.0 app.aci
       acistore export example.com/app:1.0 - | tar -t
     """
-    with session.store() as store:
+    with session.existing_store() as store:
         found = store.get(image)
         if file == _STDOUT:
             _refuse_terminal(sys.stdout)

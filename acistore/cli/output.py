@@ -189,8 +189,9 @@ class Output:
         """Prints an error, as text or as JSON; with `debug` also where it came from."""
         self.say([to_json(error_document(error))] if self.json else self._error_lines(error))
         if self.debug:
-            trace = "".join(traceback.format_exception(error))
-            self.say(map(escape, trace.splitlines()))
+            trace = "".join(traceback.format_exception(error)).rstrip("\n")
+            # Marked, so that a line break in a message can't make a line that looks like one of ours.
+            self.say(f"  | {escape(line)}" for line in trace.split("\n"))
 
     def _error_lines(self, error: AcistoreError) -> list[str]:
         labelled = [*error.facts.items(), *([("next", error.next_step)] if error.next_step else [])]

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import acistore
-from acistore.cli.output import Output
+from acistore.cli.output import Output, StdoutClosed
 from acistore.cli.progress import Progress, progress_for
 from acistore.config import Config
 from acistore.errors import AcistoreError
@@ -56,6 +58,20 @@ class Session:
         """The store, which is made when there is none yet. Raises ConfigError, StoreUnavailable and so on."""
         return acistore.Store.open(self.config().dir)
 
+    @contextmanager
+    def existing_store(self) -> Iterator["acistore.Store"]:
+        """The store, for a command that puts nothing into it; where there is none, an empty one that nobody
+        keeps, so that a wrong --dir makes no directories. Raises as `store`."""
+        directory = self.config().dir
+        if holds_store(directory):
+            with self.store() as store:
+                yield store
+            return
+        if not self.output.json:
+            self.output.note(f"there is no store in {directory} yet")
+        with TemporaryDirectory(prefix="acistore-") as elsewhere, acistore.Store.open(elsewhere) as store:
+            yield store
+
     def progress(self) -> Progress:
         """What shows a job's progress on stderr."""
         return progress_for(self.output)
@@ -75,8 +91,15 @@ class Session:
             try:
                 results.append(job(each))
             except AcistoreError as error:
-                self.output.error(error)
-                codes.append(error.exit_code)
+                failure = error
+            except (StdoutClosed, BrokenPipeError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the others are not to suffer for it
+                failure = internal_error(error, facts={"image": each})
+            else:
+                continue
+            self.output.error(failure)
+            codes.append(failure.exit_code)
         return results, codes[0] if codes else 0
 
     def ask(self, question: str) -> bool:
@@ -110,6 +133,23 @@ class Session:
             _log.removeHandler(handler)
             _log.setLevel(before[0])
             _log.propagate = before[1]
+
+
+def holds_store(directory: Path) -> bool:
+    """Whether there is a store in a directory, be it a damaged one or one that can't be looked into."""
+    try:
+        return any(each.name in ("acistore.db", "packs") for each in directory.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # opening it says what is wrong
+
+
+def internal_error(error: Exception, *, facts: Mapping[str, str] | None = None) -> AcistoreError:
+    """What nobody foresaw, in the form of an error that somebody did."""
+    failure = AcistoreError(f"internal error: {type(error).__name__}: {error}", facts=facts)
+    failure.__cause__ = error
+    return failure
 
 
 def somebody_can_answer() -> bool:

@@ -272,10 +272,9 @@ def remove(session: Session, *, fingerprint: str, prefix: str | None, root: bool
     """
     if root and prefix is not None:
         raise UsageError("--prefix and --root exclude each other", next_step="acistore trust remove --help")
-    config = session.config()
-    places = acistore.TrustStore.open(config).remove(fingerprint, prefix=prefix, root=root)
+    places = acistore.TrustStore.open(session.config()).remove(fingerprint, prefix=prefix, root=root)
     rule = "root" if root else prefix
-    images = _images_of(session, config, places[0].fingerprint, rule, take_out=remove_images)
+    images = _images_of(session, places[0].fingerprint, rule, take_out=remove_images)
     if session.output.json:
         session.output.document(
             {
@@ -297,12 +296,10 @@ def remove(session: Session, *, fingerprint: str, prefix: str | None, root: bool
 
 
 def _images_of(
-    session: Session, config: Config, fingerprint: str, rule: str | None, *, take_out: bool
+    session: Session, fingerprint: str, rule: str | None, *, take_out: bool
 ) -> list["acistore.StoredImage"]:
     """The images in the store that a key has admitted (by one rule, if one is given), taken out if so wished."""
-    if not (config.dir / "acistore.db").exists():
-        return []
-    with session.store() as store:
+    with session.existing_store() as store:
         images = [
             image
             for image in store.images_admitted_by(fingerprint)

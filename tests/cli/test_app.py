@@ -194,8 +194,7 @@ def test_an_error_has_no_traceback_unless_asked_for() -> None:
     assert "Traceback" in spawn("--debug", "show", "example.com/app").err
 
 
-def test_what_nobody_foresaw_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
+def test_what_nobody_foresaw_is_one_line(store: Store) -> None:
     program = "import sys, acistore.store.store as s; s.Store.list = lambda self: 1 / 0\n"
     program += "from acistore.cli import main; sys.exit(main(['list']))"
     done = subprocess.run(

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from acistore.store import StoredImage
-from tests.cli.running import Run, environment
+from acistore.store import Store, StoredImage
+from tests.cli.conftest import add
+from tests.cli.running import Run, environment, spawn
+from tests.images import image
 
 
 def completed(line: str) -> list[str]:
@@ -41,6 +43,18 @@ def test_names_and_ids_of_images_are_completed(app: StoredImage) -> None:
     assert completed("acistore rm sha512-") == [str(app.id)]
     assert completed("acistore show example.com/app:") == ["1.0"]
     assert completed("acistore show example.com/app:1") == ["1.0"]
+
+
+def test_what_a_shell_would_run_or_split_is_not_offered(app: StoredImage, store: Store) -> None:
+    for version in ("1;touch${IFS}pwned", "1`touch pwned`", "1 2", "1\n2", "1'", "~", "{a,b}", "*"):
+        add(store, image(labels={"version": version}))
+    plain = ["example.com/app", "example.com/app:1.0"]
+    assert completed("acistore show example") == plain
+    words = "acistore show example"
+    zsh = spawn(_ACISTORE_COMPLETE="zsh_complete", COMP_WORDS=words, COMP_CWORD="2").out.splitlines()
+    assert zsh[1::3] == plain
+    fish = spawn(_ACISTORE_COMPLETE="fish_complete", COMP_WORDS=words, COMP_CWORD="example").out.splitlines()
+    assert fish == [f"plain,{word}" for word in plain]
 
 
 def test_completion_makes_no_store_and_no_noise(tmp_path: Path) -> None:

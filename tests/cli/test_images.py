@@ -133,6 +133,12 @@ def test_of_several_each_is_tried_and_the_first_failure_is_the_exit_code(
     assert len(ran.errors) == 3
 
 
+def test_a_url_that_is_none_does_not_keep_the_others_from_being_tried(trusted: Publisher, run: Run) -> None:
+    ran = run("--json", "fetch", "https://[::1", f"{NAME}:1.0")
+    assert [each["name"] for each in ran.document] == [NAME]
+    assert ran.error["exit_code"] == ran.code == 2
+
+
 def test_nothing_is_fetched_for_a_name_without_a_key(publisher: Publisher, run: Run) -> None:
     ran = run("--json", "fetch", f"{NAME}:1.0")
     assert (ran.code, ran.document, ran.error["kind"]) == (4, [], "NoTrustedKey")

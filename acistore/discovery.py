@@ -5,10 +5,12 @@ is trusted for being found.
 """
 
 import codecs
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, cast
+from itertools import islice
+from typing import Any, NoReturn, TypeVar, cast
 
 from lxml import etree
 
@@ -16,8 +18,8 @@ from acistore.errors import EndpointNotFound, NetworkError
 from acistore.naming import ImageName, covers, parents
 from acistore.net.client import Client, Response, phrase
 
-# Tags that match and are kept, of each kind: nobody has that many places to fetch an image from.
-MAX_TAGS = 1000
+# Endpoints, and keys, that are kept of a page: each may cost whoever tries them all a whole deadline.
+MAX_FOUND = 20
 # Elements that are open at once. libxml2 looks through all of them at each end tag: with no bound, 2 MiB of
 # unclosed tags followed by as many end tags take minutes. What is nested deeper is not read.
 MAX_DEPTH = 1000
@@ -25,12 +27,15 @@ MAX_DEPTH = 1000
 MAX_TEMPLATE = 8192
 _FEED_SIZE = 16 << 10
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_NOT_RENDERED = re.compile(r"\{.*?\}", re.DOTALL)
+# Found wherever the reference's `{.*?}` finds something ("{", and "}" later in the same line): the last "{" before
+# that "}" begins one of these. But a "{" is looked at once, where `.*?` goes on to the end of the line for each.
+_PLACEHOLDER = re.compile(r"\{([^{}\n]*)\}")
 
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE | re.ASCII)
-_META_CHARSET = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+# The two are linear: blanks are in one run unless there is a quote, and what is a tag is no part of the next.
+_CHARSET = re.compile(r"charset\s*=\s*(?:[\"']\s*)?([\w.:-]+)", re.IGNORECASE | re.ASCII)
+_META = re.compile(r"<meta\s[^>]*", re.IGNORECASE | re.ASCII)
+# Letters of Content-Type, and bytes of a page, in which a charset is looked for.
 _PRESCANNED = 1024
 # Python's names of the encodings that pages are in (WHATWG Encoding Standard). Python has more codecs, some of
 # which are not encodings of text, and some of which take quadratic time.
@@ -40,6 +45,9 @@ _ENCODINGS = re.compile(
 )
 # What everybody means who says so.
 _AS_WINDOWS_1252 = frozenset({"iso8859-1", "ascii"})
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +71,28 @@ def read_page(body: bytes, content_type: str | None, name: ImageName) -> Page:
     """What a page, or the beginning of one, says about `name` (appc spec, discovery.md § Discovery Templates).
 
     `content_type` is the header, for its charset. The name's labels are taken as they are; only `version` is
-    `latest` where it is absent or empty. Takes any bytes, and raises nothing.
+    `latest` where it is absent or empty. Takes any bytes, and raises nothing. Of endpoints and of keys the first
+    MAX_FOUND are returned; a warning is logged when there are more.
 
     A tag applies to a name when its prefix is the name or one of its parents, by whole path components; the
     reference implementation compares letters.
     """
     values = {**name.labels, "version": name.version or "latest", "name": name.name}
-    endpoints: list[Endpoint] = []
+    templates: list[str] = []
     keys: list[str] = []
     for kind, content in _read_tags(_decoded(body, content_type)):
-        prefix, _, template = (part.strip() for part in content.strip().partition(" "))
-        if not 0 < len(template) <= MAX_TEMPLATE or not _applies(prefix, name.name):
-            continue
-        if kind == "ac-discovery-pubkeys":
-            keys.append(template)
-        elif endpoint := _render(template, values):
-            endpoints.append(endpoint)
-    return Page(tuple(endpoints[:MAX_TAGS]), tuple(keys[:MAX_TAGS]))
+        prefix, _, value = (part.strip() for part in content.strip().partition(" "))
+        if 0 < len(value) <= MAX_TEMPLATE and _applies(prefix, name.name):
+            (keys if kind == "ac-discovery-pubkeys" else templates).append(value)
+    rendered = (_render(template, values) for template in templates)
+    return Page(_first(filter(None, rendered), "endpoints", name), _first(iter(keys), "keys", name))
+
+
+def _first(found: Iterator[_T], what: str, name: ImageName) -> tuple[_T, ...]:
+    kept = tuple(islice(found, MAX_FOUND))
+    if next(found, None) is not None:
+        log.warning("a page has more than %d %s for %s; the rest is left out", MAX_FOUND, what, name.name)
+    return kept
 
 
 def _applies(prefix: str, name: str) -> bool:
@@ -94,7 +107,7 @@ def _render(template: str, values: Mapping[str, str]) -> Endpoint | None:
         return _PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), template)
 
     endpoint = Endpoint(rendered("aci"), rendered("aci.asc"))
-    return None if _NOT_RENDERED.search(endpoint.image_url) else endpoint
+    return None if _PLACEHOLDER.search(endpoint.image_url) else endpoint
 
 
 class _Tags:
@@ -142,19 +155,21 @@ def _encoding(body: bytes, content_type: str | None) -> str:
     for mark, encoding in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return encoding
-    in_header = _CHARSET.search(content_type or "")
-    in_page = _META_CHARSET.search(body[:_PRESCANNED])
-    declared = _known(in_header[1] if in_header else "")
-    if declared is None and in_page:
-        declared = _known(in_page[1].decode("ascii"))
-        if declared and declared.startswith("utf-16"):
-            declared = "utf-8"  # or we couldn't have read it
-    return declared or ("utf-8" if _is_utf8(body) else "cp1252")
+    if in_header := _declared((content_type or "")[:_PRESCANNED]):
+        return in_header
+    tags = _META.findall(body[:_PRESCANNED].decode("latin-1"))
+    if in_page := next(filter(None, map(_declared, tags)), None):
+        return "utf-8" if in_page.startswith("utf-16") else in_page  # or we couldn't have read it
+    return "utf-8" if _is_utf8(body) else "cp1252"
 
 
-def _known(label: str) -> str | None:
+def _declared(text: str) -> str | None:
+    """The encoding of the charset that a header or a tag names first, when it is one that pages are in."""
+    charset = _CHARSET.search(text)
+    if charset is None:
+        return None
     try:
-        name = codecs.lookup(label).name
+        name = codecs.lookup(charset[1]).name
     except (LookupError, ValueError):
         return None
     if name in _AS_WINDOWS_1252:
@@ -260,7 +275,7 @@ class Resolver:
             try:
                 response = self._client.get(url, limit=self._client.limits.page_size, cut=True)
             except NetworkError as error:
-                visits.append(Visit(url, None, error.message))
+                visits.append(Visit(url, None, error.message.removeprefix(f"{url}: ")))
                 schemes.remove(scheme)
                 if not schemes:
                     raise

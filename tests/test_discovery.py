@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acistore.config import Config, Limits
-from acistore.discovery import MAX_DEPTH, MAX_TAGS, MAX_TEMPLATE, Endpoint, Page, Resolver, read_page
+from acistore.discovery import MAX_DEPTH, MAX_TEMPLATE, Endpoint, Page, Resolver, read_page
 from acistore.errors import ConnectionFailed, EndpointNotFound, InsecureTransport, ServerFailed, TLSFailed
 from acistore.naming import ImageName
 from acistore.net import Client
@@ -87,6 +88,10 @@ def test_version_is_latest_unless_it_is_given_and_nothing_else_is_added() -> Non
         ("https://x/{a}", "example.com/app,a={name}", []),
         ("https://x/{{name}}", "example.com/app", []),
         ("https://x/{a", "example.com/app,a=b", ["https://x/{a"]),
+        ("https://x/}{{", "example.com/app", ["https://x/}{{"]),
+        ("https://x/{\nos}", "example.com/app", ["https://x/{\nos}"]),
+        ("https://x/{\r{os}", "example.com/app", []),
+        (f"https://{'x' * MAX_TEMPLATE}", "example.com/app", []),
         ("https://x/{ext}", "example.com/app,ext=tar", ["https://x/aci"]),
         ("https://x/{name}-{name}", "example.com/app", ["https://x/example.com/app-example.com/app"]),
         ("hdfs://x/{name}", "example.com/app", ["hdfs://x/example.com/app"]),
@@ -158,6 +163,8 @@ def test_tags_that_say_nothing(content: str) -> None:
         (key("https://ключ").encode("utf-16-be"), "text/html; charset=utf-16be"),
         (key("https://ключ").encode(), "text/html; charset=punycode"),
         (key("https://ключ").encode(), "text/html; charset=no-such-thing"),
+        (key("https://ключ").encode(), f"text/html;{' ' * 2000}charset=koi8-r"),
+        (b"<meta name=a charset><META name='b' charset = ' koi8-r'>" + key("https://ключ").encode("koi8-r"), HTML),
     ],
 )
 def test_charsets(page: bytes, content_type: str | None) -> None:
@@ -174,11 +181,15 @@ def test_broken_text_and_nul_bytes_spoil_nothing_else() -> None:
     assert keys_in(page, "text/html; charset=utf-8") == ("https://a�b", "https://k")
 
 
-def test_a_page_may_say_too_much() -> None:
-    assert len(keys_in(key() * (MAX_TAGS + 1))) == MAX_TAGS
-    many = read_page((tag("example.com https://x") * (MAX_TAGS + 1)).encode(), HTML, APP)
-    assert len(many.endpoints) == MAX_TAGS
-    assert keys_in(key(f"https://{'k' * MAX_TEMPLATE}")) == ()
+def test_a_page_that_names_too_many_places_is_taken_for_the_first_20(caplog: pytest.LogCaptureFixture) -> None:
+    first = "".join(tag(f"example.com https://x/{number}") + key(f"https://k/{number}") for number in range(20))
+    enough = read_page(first.encode(), HTML, APP)
+    assert (len(enough.endpoints), len(enough.keys), caplog.messages) == (20, 20, [])
+    assert read_page((first + tag("example.com https://x") + key()).encode(), HTML, APP) == enough
+    assert {(record.name, record.levelname) for record in caplog.records} == {("acistore.discovery", "WARNING")}
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        f"a page has more than 20 {what} for example.com/app" for what in ("endpoints", "keys")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -196,6 +207,23 @@ def test_a_page_may_say_too_much() -> None:
 def test_a_page_made_to_keep_the_parser_busy_does_not(page: str) -> None:
     """Without the bound on depth some of these take minutes."""
     assert keys_in(key() + page) == ("https://k",)
+
+
+@pytest.mark.parametrize(
+    ("page", "content_type"),
+    [
+        (tag("example.com https://" + "{" * 8000), HTML),
+        (key(), f"text/html; charset={' ' * 5000}!"),
+        ("<meta " * 55 + f"charset={' ' * 650}!>", HTML),
+    ],
+    ids=["braces", "blanks in the header", "blanks in a tag"],
+)
+def test_templates_and_charsets_take_time_by_their_length(page: str, content_type: str) -> None:
+    """In quadratic time each of these takes 4 to 10 seconds."""
+    started = time.process_time()
+    for _ in range(50):
+        read_page(page.encode(), content_type, APP)
+    assert time.process_time() - started < 2
 
 
 def test_nesting_as_deep_as_pages_have_it_hides_nothing() -> None:
@@ -343,16 +371,16 @@ def test_what_was_found_before_a_failure_stays(web: WebSite, authority: trustme.
         found.require_keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "error"),
-    [("nowhere.invalid/a/b", ConnectionFailed), (f"{'a' * 64}/a", ConnectionFailed), ("a~b/c", ConnectionFailed)],
-)
-def test_a_host_that_is_not_there_is_asked_once(direct: None, name: str, error: type[Exception]) -> None:
+@pytest.mark.parametrize("name", ["nowhere.invalid/a/b", f"{'a' * 64}/a", "a~b/c"])
+def test_a_host_that_is_not_there_is_asked_once(direct: None, name: str) -> None:
     with Client(Config()) as client:
         found = Resolver(client).resolve(ImageName.parse(name))
-    assert [visit.status for visit in found.visits] == [None]
-    with pytest.raises(error):
+    (visit,) = found.visits
+    assert visit.status is None
+    with pytest.raises(ConnectionFailed) as raised:
         found.require_any()
+    assert raised.value.facts.items() >= {(visit.url, visit.outcome)}
+    assert raised.value.message == f"{visit.url}: {visit.outcome}"
 
 
 def test_a_host_without_a_certificate_is_asked_once(web: WebSite) -> None:

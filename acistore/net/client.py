@@ -100,8 +100,9 @@ class Answer:
 class Client:
     """A context manager that holds connections. Safe to use from several threads.
 
-    Redirects are followed, never from https to http and only to these two; nothing but GET is sent, without
-    cookies or credentials; compressed answers are not asked for, since what is signed are the bytes as served.
+    Redirects are followed to these two schemes, and never from https to http, whatever the options allow; nothing
+    but GET is sent, without cookies or credentials; compressed answers are not asked for, since what is signed are
+    the bytes as served.
     Every request raises NetworkError of some kind when it fails, whatever the URL and whatever the server does:
     ConnectionFailed, TLSFailed, ServerFailed, TransferFailed, LimitExceeded, InsecureTransport. The one other
     error is ConfigError, for a proxy in the environment that can't be used.
@@ -256,7 +257,7 @@ def _parsed(text: str) -> httpx.URL:
 
 
 def _target(answer: Answer) -> httpx.URL:
-    """Where a redirect leads."""
+    """Where a redirect leads. Not from https to http: whoever allows plain HTTP allows asking for it, no more."""
     location = answer.headers.get("location")
     if location is None:
         raise ServerFailed(f"{answer.url}: a redirect that doesn't say where to")
@@ -264,6 +265,11 @@ def _target(answer: Answer) -> httpx.URL:
         target = _parsed(str(answer.url.join(location)))
     except (ConnectionFailed, httpx.InvalidURL, ValueError) as error:
         raise ServerFailed(f"{answer.url}: redirects to what can't be fetched: {location}") from error
+    if (answer.url.scheme, target.scheme) == ("https", "http"):
+        raise InsecureTransport(
+            f"{answer.url}: redirects to {target}, and from HTTPS to plain HTTP no redirect is followed",
+            next_step="if plain HTTP will do, ask for the http:// address itself, with --insecure-options=http",
+        )
     return target
 
 

@@ -13,6 +13,9 @@ from acistore.net.client import Answer, Client, not_found, unexpected
 
 # Seconds over which the rate of a download is measured.
 RATE_WINDOW = 30.0
+# Seconds: the longest that a server is believed when it says that nothing will change. Whoever once answers in its
+# place, or sets this up wrongly, must not switch updates off for years.
+LONGEST_FRESHNESS = 24 * 60 * 60
 
 
 class Progress(Protocol):
@@ -41,7 +44,8 @@ class _Unseen:
 class Transfer:
     """What came of a download. `url` is where redirects ended; `size` is 0 when `status` is 304, else 200.
 
-    `max_age` is for how many seconds from now the server promises that nothing changes; None when it says nothing.
+    `max_age` is for how many seconds from now the server promises that nothing changes, LONGEST_FRESHNESS at most;
+    None when it says nothing.
     """
 
     url: str
@@ -149,7 +153,8 @@ def _too_large(answer: Answer, limit: int) -> LimitExceeded:
 def max_age(headers: Mapping[str, str]) -> int | None:
     """For how many seconds Cache-Control calls an answer fresh, less its Age; None when it doesn't say.
 
-    `no-cache`, `no-store` and `must-revalidate` all mean: not at all. So does a max-age that isn't a number.
+    At most LONGEST_FRESHNESS. `no-cache`, `no-store` and `must-revalidate` all mean: not at all. So does a max-age
+    that isn't a number.
     """
     directives = {}
     for directive in headers.get("cache-control", "").split(","):
@@ -159,7 +164,8 @@ def max_age(headers: Mapping[str, str]) -> int | None:
         return 0
     if "max-age" not in directives:
         return None
-    return max(0, _seconds(directives["max-age"]) - _seconds(headers.get("age", "0")))
+    fresh = _seconds(directives["max-age"]) - _seconds(headers.get("age", "0"))
+    return min(max(0, fresh), LONGEST_FRESHNESS)
 
 
 def _seconds(text: str) -> int:

@@ -276,53 +276,6 @@ def test_plain_http_has_to_be_allowed(web: WebSite) -> None:
     assert web.log() == ["GET http://example.com/a 200"]
 
 
-# Redirects
-
-
-def redirecting(location: str) -> Handler:
-    return answering(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
-
-
-@pytest.mark.parametrize("location", ["https://example.com/there", "//example.com/there"])
-def test_a_redirect_is_followed_to_another_host(web: WebSite, authority: trustme.CA, location: str) -> None:
-    web.put("example.com", "there", b"here")
-    with RawServer(redirecting(location), authority.issue_cert("moved.org")) as moved, Client(Config()) as client:
-        web.take_over("moved.org", moved)
-        response = client.get("https://moved.org/a", limit=LIMIT)
-    assert (response.body, response.url) == (b"here", "https://example.com/there")
-
-
-@pytest.mark.parametrize(
-    ("location", "error"),
-    [
-        ("http://example.com/there", InsecureTransport),
-        ("file:///etc/passwd", ServerFailed),
-        ("ftp://example.com/a", ServerFailed),
-        ("https://example.com:99999/", ServerFailed),
-        ("/again", LimitExceeded),
-    ],
-)
-def test_redirects_that_are_not_followed(
-    web: WebSite, authority: trustme.CA, location: str, error: type[NetworkError]
-) -> None:
-    web.put("example.com", "there", b"here")
-    with RawServer(redirecting(location), authority.issue_cert("moved.org")) as moved, Client(Config()) as client:
-        web.take_over("moved.org", moved)
-        with pytest.raises(error):
-            client.get("https://moved.org/a", limit=LIMIT)
-    assert web.log() == []
-    assert len(moved.requests) == (11 if error is LimitExceeded else 1)
-
-
-def test_a_failure_behind_a_redirect_tells_where_it_began(web: WebSite, authority: trustme.CA) -> None:
-    location = "http://example.com/there"
-    with RawServer(redirecting(location), authority.issue_cert("moved.org")) as moved, Client(Config()) as client:
-        web.take_over("moved.org", moved)
-        with pytest.raises(InsecureTransport, match=location) as raised:
-            client.get("https://moved.org/a", limit=LIMIT)
-    assert raised.value.facts == {"redirected from": "https://moved.org/a"}
-
-
 # TLS and proxies
 
 

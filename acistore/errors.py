@@ -1,8 +1,8 @@
 """Every error that acistore raises on purpose: one class per thing that a caller would handle differently.
 
 A message says in one line what failed on what; `facts` are labelled details; `next_step` is what to do about
-it, as a command where there is one. How they are printed, and what each exit code means: the command-line
-contract, sections Errors and Exit codes. The class name is the `kind` that scripts see.
+it, as a command where there is one. The class name is the `kind` that scripts see; the exit codes are told in
+the README.
 """
 
 from collections.abc import Mapping

@@ -49,7 +49,7 @@ def main() -> None:
         remove_and_collect(operator)
         serve(web, key, archive)
         operator.run("-q", "fetch", NAME, shown=False)
-    say("Done.", "A store with the image is in .demo/store; look around, for instance:")
+    say("Done.", "The image was fetched once more: .demo/store is yours to look around, until the next make demo.")
     for command in (
         "list",
         f"show {NAME}",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.images import image
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -42,7 +44,9 @@ def test_an_installed_wheel_creates_and_upgrades_its_database(wheel: Path, tmp_p
         command = [acistore, "--dir", str(store), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
 
-    assert run("--json", "list").strip() == "[]"
+    (tmp_path / "app.aci").write_bytes(image())
+    image_id = run("--insecure-options=image", "fetch", "./app.aci").strip()
+    assert image_id in run("--json", "list")
     revision = _revision(store)
     with closing(sqlite3.connect(store / "acistore.db")) as database, database:
         # As it was before the first migration: nothing but Alembic's own, empty table.

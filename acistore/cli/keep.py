@@ -175,7 +175,7 @@ def verify(session: Session, images: Sequence[str]) -> int:
             report, code = store.verify(), 0
     if session.output.json:
         session.output.document(_verified(report))
-    else:
+    elif report.images_checked or not code:
         _print_verified(session.output, report)
     if not report.ok:
         damage = _damage(report)
@@ -218,11 +218,15 @@ def _print_verified(output: Output, report: "VerifyReport") -> None:
 def _damage(report: "VerifyReport") -> StoreDamaged:
     damaged = {each.image.key: each.image for each in report.damaged if each.image}
     if not damaged:
-        return StoreDamaged("the store is damaged", facts={"damage": report.damaged[0].what})
+        return StoreDamaged(
+            "the store is damaged",
+            facts={"damage": report.damaged[0].what},
+            next_step="acistore gc, then verify again",
+        )
     ids = " ".join(str(image.id) for image in damaged.values())
     return StoreDamaged(
         f"{len(damaged)} of {count(report.images_checked, 'image')} in the store "
         f"{'is' if len(damaged) == 1 else 'are'} damaged",
         facts={str(image.id): str(image.image_name) for image in damaged.values()},
-        next_step=f"acistore rm --force {ids}, and fetch anew what is needed",
+        next_step=f"acistore rm --force {ids}, then acistore gc, and fetch anew what is needed",
     )

@@ -21,6 +21,8 @@ from acistore.errors import AcistoreError, FileUnusable
 from acistore.naming import ImageID
 
 RED, YELLOW = "31", "33"
+# Columns; a longer label (a URL, an ID) does not push the values of the others away.
+LONGEST_LABEL = 24
 _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -109,9 +111,9 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """`label  value` lines, indented and aligned; text from outside escaped."""
+    """`label  value` lines, indented and aligned, by all labels but very long ones; text from outside escaped."""
     shown = [(escape(label), escape(value)) for label, value in pairs]
-    widest = max((width(label) for label, _value in shown), default=0)
+    widest = max((width(label) for label, _value in shown if width(label) <= LONGEST_LABEL), default=0)
     return [f"  {label}{' ' * (widest - width(label))}  {value}".rstrip() for label, value in shown]
 
 

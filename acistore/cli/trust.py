@@ -225,15 +225,15 @@ def _print_keys(output: Output, keys: Sequence["ListedKey"]) -> None:
     rows = [
         (
             each.place.prefix or "(root)",
-            each.place.fingerprint,
-            each.key.user_id or "",
             each.place.layer,
             each.state,
+            each.place.fingerprint,
+            each.key.user_id or "",
         )
         for each in keys
     ]
     cut_to = terminal_width() if on_terminal(sys.stdout) else None
-    output.lines(table([("PREFIX", "FINGERPRINT", "USER ID", "LAYER", "STATE"), *rows], cut_to=cut_to))
+    output.lines(table([("PREFIX", "LAYER", "STATE", "FINGERPRINT", "USER ID"), *rows], cut_to=cut_to))
 
 
 def _document(each: "ListedKey") -> dict[str, object]:

@@ -6,8 +6,8 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +27,8 @@ from acistore.errors import (
     NetworkError,
     NotFound,
     NotTrusted,
+    ResourceNotFound,
+    UsageError,
 )
 from acistore.fetch.asked import Asked, is_path, is_url, path_of, signature_beside
 from acistore.fetch.held import Held
@@ -138,7 +140,7 @@ class Fetcher:
             elif isinstance(wanted, str) and is_url(wanted):
                 fetched = self._fetch_url(wanted, signature, policy, client)
             else:
-                name = ImageName.parse(wanted).for_this_machine() if isinstance(wanted, str) else wanted
+                name = _parse_name(wanted) if isinstance(wanted, str) else wanted
                 fetched = self._fetch_name(name, Asked.by_name(name), signature, policy, client)
             self._fetch_dependencies(fetched.image, below, client, (fetched.id,), set())
         return fetched
@@ -174,10 +176,13 @@ class Fetcher:
         """Through a private copy, so that the bytes stored are the bytes verified."""
         path = path_of(text).absolute()
         source = os.fsencode(path).decode(errors="backslashreplace")
+        if not path.is_file():
+            raise ResourceNotFound(f"there is no file {text}")
         asked = Asked(text)
         with (
+            _about(asked),
             self._spool_file(str(path)) as spool,
-            self._check(signature or signature_beside(str(path)), asked, client) as check,
+            self._check(signature or signature_beside(str(path)), str(path), asked, client) as check,
         ):
             self._progress.step(f"reading {text}")
             _copy(path, spool, check, self._config.limits.image_size)
@@ -193,12 +198,11 @@ class Fetcher:
 
     def _fetch_once(self, url: str, signature_url: str, asked: Asked, client: Client) -> Fetched:
         started = _now()
-        with self._spool_file(url) as spool:
+        with _about(asked), self._spool_file(url) as spool:
             known = self._held.at(url)
             if known and known[0].fetched_at > started and self._held.is_admitted(known[1]):
                 return self._reuse(known[1], known[0], asked)  # another process was here meanwhile
-            self._progress.step(f"checking who has signed {asked.shown}")
-            with self._check(signature_url, asked, client) as check:
+            with self._check(signature_url, url, asked, client) as check:
                 unchanged = known and self._held.is_admitted(known[1], check.digest if check else None)
                 transfer = download(
                     client,
@@ -224,10 +228,12 @@ class Fetcher:
         )
 
     def _check(
-        self, signature_place: str, asked: Asked, client: Client
+        self, signature_place: str, image_place: str, asked: Asked, client: Client
     ) -> SignatureCheck | AbstractContextManager[None]:
         """Refuses before the download whom nobody trusts; None inside when images are not verified."""
-        signature = read_signature(signature_place, asked.shown, self._config, client)
+        if "image" not in self._config.insecure_options:
+            self._progress.step(f"checking who has signed {asked.shown}")
+        signature = read_signature(signature_place, image_place, asked.shown, self._config, client)
         if signature is None:
             return nullcontext()
         return SignatureCheck(asked.shown, asked.name.name if asked.name else None, signature, self._trust)
@@ -295,13 +301,37 @@ class Fetcher:
                     f"the dependencies of {chain[0]} nest deeper than {self._config.limits.dependency_depth}",
                     facts={"at": str(image.image_name)},
                 )
-            needed = self._fetch_name(dependency.image_name, asked, None, policy, client).image
+            try:
+                needed = self._fetch_name(dependency.image_name, asked, None, policy, client).image
+            except AcistoreError as error:
+                error.facts.setdefault("needed by", str(image.image_name))
+                raise
             if needed.id in chain:
                 raise DependencyCycle(
                     f"{needed.image_name} depends on itself", facts={"by way of": str(image.image_name)}
                 )
             self._fetch_dependencies(needed, policy, client, (*chain, needed.id), done)
             done.add(asked)
+
+
+def _parse_name(text: str) -> ImageName:
+    """A name as a person gives it: with this machine's os and arch where it has none."""
+    if text.startswith("sha512-"):
+        raise UsageError(f"{text} is an image ID, and images are fetched by name, https:// URL or path")
+    if Path(text).is_file():
+        log.warning("%s is taken as an image name; the file of that name is ./%s", text, text)
+    return ImageName.parse(text).for_this_machine()
+
+
+@contextmanager
+def _about(asked: Asked) -> Iterator[None]:
+    """Lets every error say which image it is about."""
+    try:
+        yield
+    except AcistoreError as error:
+        if asked.shown not in error.message:
+            error.facts.setdefault("image", asked.shown)
+        raise
 
 
 def _now() -> datetime:

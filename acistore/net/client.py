@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import httpcore
 import httpx
@@ -100,9 +100,10 @@ class Answer:
 class Client:
     """A context manager that holds connections. Safe to use from several threads.
 
-    Redirects are followed to these two schemes, and never from https to http, whatever the options allow; nothing
-    but GET is sent, without cookies or credentials; compressed answers are not asked for, since what is signed are
-    the bytes as served.
+    Redirects are followed to these two schemes, and never from https to http, whatever the options allow. Only GET
+    and HEAD are sent, without cookies or credentials. Compressed answers are not asked for, since what is signed
+    are the bytes as served.
+
     Every request raises NetworkError of some kind when it fails, whatever the URL and whatever the server does:
     ConnectionFailed, TLSFailed, ServerFailed, TransferFailed, LimitExceeded, InsecureTransport. The one other
     error is ConfigError, for a proxy in the environment that can't be used.
@@ -156,26 +157,36 @@ class Client:
                 raise _too_long(answer, limit)
         return Response(str(answer.url), answer.status, answer.headers, bytes(body[:limit]))
 
+    def is_missing(self, url: str) -> bool:
+        """Whether the server says that nothing is there (404, 410), asked without the body (HEAD)."""
+        with self.open(url, method="HEAD") as answer:
+            return answer.status in (404, 410)
+
     @contextmanager
     def open(
-        self, url: str, *, headers: Mapping[str, str] | None = None, deadline: float | None = None
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+        method: Literal["GET", "HEAD"] = "GET",
     ) -> Iterator[Answer]:
         """Asks for `url` and yields the answer, its body still to be read: 2xx, 304 or 4xx.
 
         The headers have to be there in `deadline` seconds, redirects included; by default the configured ones.
         """
         with over_in(self.limits.deadline if deadline is None else deadline):
-            answer = self._follow(url, headers or {})
+            answer = self._follow(url, method, headers or {})
         try:
             yield answer
         finally:
             answer.close()
 
-    def _follow(self, asked: str, headers: Mapping[str, str]) -> Answer:
+    def _follow(self, asked: str, method: str, headers: Mapping[str, str]) -> Answer:
         url = _parsed(asked)
         try:
             for _ in range(self.limits.redirects + 1):
-                answer = self._send(url, headers)
+                answer = self._send(url, method, headers)
                 if answer.status not in _REDIRECTS:
                     return _checked(answer)
                 _discard(answer)
@@ -186,7 +197,7 @@ class Client:
                 error.facts.setdefault("redirected from", asked)
             raise
 
-    def _send(self, url: httpx.URL, headers: Mapping[str, str]) -> Answer:
+    def _send(self, url: httpx.URL, method: str, headers: Mapping[str, str]) -> Answer:
         if url.scheme not in self.schemes:
             raise InsecureTransport(
                 f"{url}: plain HTTP can be read and changed on the way, and is not used",
@@ -200,7 +211,7 @@ class Client:
         }
         try:
             request = httpcore.Request(
-                "GET",
+                method,
                 httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                 headers=list({**ours, **headers}.items()),
                 extensions={"timeout": {"connect": self.limits.connect_timeout}},

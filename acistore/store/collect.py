@@ -131,7 +131,7 @@ def _age(age: timedelta) -> str:
     for unit, seconds in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if age.total_seconds() >= 2 * seconds:
             return f"{int(age.total_seconds() // seconds)} {unit}"
-    return f"{int(max(0.0, age.total_seconds()))} seconds"
+    return "moments"
 
 
 # --- which bytes go

@@ -4,6 +4,7 @@ A read is one snapshot (WAL); a write transaction takes the write lock when it b
 still holds when it commits.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,8 +19,8 @@ from acistore.errors import AcistoreError, StoreDamaged, StoreUnavailable
 # How long a writer waits for another one's transaction, in seconds. Most take milliseconds; that of an image with
 # as many files as are allowed takes half a minute.
 BUSY_TIMEOUT = 120.0
-# Variables of one statement, well below SQLite's default of 32,766.
-BATCH = 900
+# Bytes without which no database page can be written.
+PAGE_SIZE = 4096
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -82,10 +83,23 @@ def store_error(error: BaseException, path: Path) -> AcistoreError:
     """What a database error means to the owner of the store."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGE:
-        return StoreDamaged(f"the store's database {path} is damaged: {error}")
-    if code == sqlite3.SQLITE_FULL:
-        return StoreUnavailable(f"the disk of the store {path.parent} is full")
+        return StoreDamaged(
+            f"the store's database {path} is damaged: {error}",
+            next_step=f"put {path.name} back from a backup of the store; this version can't rebuild it",
+        )
+    if code == sqlite3.SQLITE_FULL or _free_space(path) < PAGE_SIZE:
+        return StoreUnavailable(
+            f"the disk of the store {path.parent} is full", next_step="make room on that disk, then acistore gc"
+        )
     return StoreUnavailable(f"the store's database {path} can't be used: {error}")
+
+
+def _free_space(path: Path) -> int:
+    """Bytes free where a database is, as far as that can be told. SQLite calls a full disk an I/O error too."""
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return PAGE_SIZE
 
 
 def copy(source: Path, target: Path) -> None:

@@ -58,7 +58,7 @@ class Store:
             raise StoreDamaged(
                 f"the store {directory} has packs, but its database {workspace.database.name} is missing",
                 facts={"packs": str(len(packs.list()))},
-                next_step=f"put {workspace.database.name} back from a backup of the store",
+                next_step=f"put {workspace.database.name} back from a backup; this version can't rebuild it",
             )
         database = Database(workspace.database)
         try:

@@ -38,9 +38,12 @@ class Workspace:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreUnavailable(
-                    f"the disk of the store {self.root} is full",
-                    facts={"free": f"{shutil.disk_usage(self.root).free} bytes"},
-                    next_step="acistore gc --grace-period 0s, or more room on the disk",
+                    f"the disk of the store {self.root} has too little room",
+                    facts={
+                        "free": f"{shutil.disk_usage(self.root).free} bytes",
+                        "needed": "the image as it is served and, until that is stored, its new content as well",
+                    },
+                    next_step="acistore gc",
                 ) from error
             raise StoreUnavailable(f"the store {self.root} can't be written: {error.strerror or error}") from error
 

@@ -139,7 +139,11 @@ def _untrusted_signer(
     trusted = _listed(f"{shown_fingerprint(key.fingerprint)}  ({key.place.rule})" for key in keys)
     return UntrustedSigner(
         f"{image} is signed by a key that is not trusted for {'any name' if name is None else 'this name'}",
-        facts={"signed by": _issuers(signatures), "trusted": trusted},
+        facts={
+            "signed by": _issuers(signatures),
+            "trusted": trusted,
+            "caution": "trust another signer only when the publisher confirms the fingerprint in some other way",
+        },
         next_step=f"acistore trust add --prefix {name or 'NAME'}{_fingerprint_option(signatures)}",
     )
 

@@ -104,7 +104,7 @@ def test_fetch_prints_the_id_and_in_a_pipe_a_line_a_step(trusted: Publisher, sto
 def test_quiet_fetch_prints_the_id_alone(trusted: Publisher, run: Run) -> None:
     assert run("-q", "fetch", f"{NAME}:1.0").err == ""
     refused = run("-q", "--insecure-options=http", "fetch", "example.com/none")
-    assert (refused.code, refused.out) == (4, "")
+    assert (refused.code, refused.out) == (3, "")
     assert refused.err.startswith("acistore: example.com/none")
 
 

@@ -180,7 +180,7 @@ def test_a_user_id_can_do_nothing_to_the_terminal(run: Run, maker: KeyMaker, tmp
 
 
 def test_list_of_nothing(run: Run) -> None:
-    assert run("trust", "list").out.split() == ["PREFIX", "FINGERPRINT", "USER", "ID", "LAYER", "STATE"]
+    assert run("trust", "list").out.split() == ["PREFIX", "LAYER", "STATE", "FINGERPRINT", "USER", "ID"]
     assert run("--json", "trust", "list").out == "[]\n"
 
 
@@ -202,7 +202,7 @@ def test_list_shows_prefix_layer_and_state(
     assert (in_prefix["scheme"], in_prefix["user_ids"]) == ("openpgp", [release.user_id])
     assert (in_prefix["created_at"], in_prefix["expires_at"]) == ("2020-01-01T00:00:00Z", None)
     lines = [line.split() for line in run("trust", "list").out.splitlines()]
-    assert ["example.com/app", release.fingerprint, *release.user_id.split(), "user", "valid"] in lines
+    assert ["example.com/app", "user", "valid", release.fingerprint, *release.user_id.split()] in lines
 
 
 # --- remove

@@ -19,6 +19,7 @@ from acistore.errors import (
     ResourceNotFound,
     SignatureMissing,
     UntrustedSigner,
+    UsageError,
 )
 from tests.fetch.conftest import HOST, NAME, Operator, Publisher, app, served
 from tests.gpg import SigningKey
@@ -31,7 +32,7 @@ def nothing_is_stored(operator: Operator) -> bool:
 
 
 def images_asked_for(publisher: Publisher) -> list[str]:
-    return [line for line in publisher.web.log() if ".aci " in line]
+    return [line for line in publisher.web.log() if line.startswith("GET ") and ".aci " in line]
 
 
 def test_a_signed_image_is_found_by_name_verified_and_stored(publisher: Publisher, operator: Operator) -> None:
@@ -185,6 +186,7 @@ def test_every_endpoint_is_tried_and_trust_is_reported_first(publisher: Publishe
     operator.trusts(publisher.key)
     good = f"https://{HOST}/acis/{{name}}-{{version}}.{{ext}}"
     unsigned = f"https://{HOST}/unsigned/{{name}}-{{version}}.{{ext}}"
+    publisher.web.put(HOST, f"unsigned/{NAME}-1.0.aci", served(app()))
     publisher.page(unsigned, f"https://down.{HOST}/{{name}}.{{ext}}", good)
     assert operator.fetch().source.endswith(f"/acis/{NAME}-1.0.aci")
     publisher.page(f"https://down.{HOST}/{{name}}.{{ext}}", unsigned)
@@ -203,6 +205,37 @@ def test_a_name_that_nobody_publishes_is_not_found(publisher: Publisher, operato
 def test_a_host_that_nobody_has_is_a_network_failure(publisher: Publisher, operator: Operator) -> None:
     with pytest.raises(NetworkError):
         operator.fetch("nobody.invalid/app")
+
+
+def test_a_version_that_was_never_published_is_not_found(publisher: Publisher, operator: Operator) -> None:
+    publisher.publish(app())
+    operator.trusts(publisher.key)
+    for wanted in (f"{NAME}:9.9", f"https://{HOST}/acis/nothing.aci"):
+        with pytest.raises(ResourceNotFound, match="neither the image nor its signature") as missing:
+            operator.fetch(wanted)
+        assert missing.value.exit_code == 3
+    assert [line for line in publisher.web.log() if line.startswith("GET") and ".aci " in line] == []
+
+
+def test_a_missing_file_is_not_found(operator: Operator, tmp_path: Path) -> None:
+    with pytest.raises(ResourceNotFound, match="there is no file"):
+        operator.fetch(str(tmp_path / "nothing.aci"))
+    (tmp_path / "app.aci").write_bytes(app())
+    with pytest.raises(ResourceNotFound, match="there is no signature"):
+        operator.fetch(str(tmp_path / "app.aci"), signature=str(tmp_path / "nothing.asc"))
+
+
+def test_an_image_id_can_not_be_fetched(operator: Operator) -> None:
+    with pytest.raises(UsageError, match="by name"):
+        operator.fetch(f"sha512-{'ab' * 64}")
+
+
+def test_errors_say_which_image_they_are_about(publisher: Publisher, operator: Operator) -> None:
+    publisher.publish(b"no archive")
+    operator.trusts(publisher.key)
+    with pytest.raises(ArchiveRefused) as refused:
+        operator.fetch()
+    assert refused.value.facts["image"].startswith(f"{NAME}:1.0")
 
 
 def test_an_image_that_is_gone_is_not_found(publisher: Publisher, operator: Operator) -> None:

@@ -86,8 +86,9 @@ def test_a_dependency_is_as_little_trusted_as_any_image(publisher: Publisher, op
 def test_a_missing_dependency_is_named(publisher: Publisher, trusting: Operator) -> None:
     publish(publisher, NAME, [{"imageName": "example.org/gone"}])
     publisher.web.put("example.org", "index.html", b"nothing")
-    with pytest.raises(EndpointNotFound, match=r"example\.org/gone"):
+    with pytest.raises(EndpointNotFound, match=r"example\.org/gone") as missing:
         trusting.fetch(NAME)
+    assert missing.value.facts["needed by"].startswith(NAME)
 
 
 def test_equal_dependencies_are_looked_for_once(publisher: Publisher, trusting: Operator) -> None:

@@ -43,7 +43,8 @@ def rm(session: Session, images: Sequence[str], force: bool) -> int:
     else:
         session.output.lines(str(image.id) for image in gone)
         if gone:
-            session.output.note(f"the next acistore gc frees {size(freed)}")
+            names = ", ".join(str(image.image_name) for image in gone)
+            session.output.note(f"removed {names}; the next acistore gc frees {size(freed)}")
     return code
 
 

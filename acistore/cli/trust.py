@@ -14,6 +14,7 @@ from acistore.cli.parameters import Group, option
 from acistore.cli.session import Session, somebody_can_answer
 from acistore.config import Config
 from acistore.errors import ConsentRefused, KeyRefused, NoTerminal, UsageError
+from acistore.trust.keyfiles import check_prefix
 from acistore.trust.keys import normal_fingerprint, shown_fingerprint
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def add(
             "--root needs a key file or URL: there is no page to discover root keys from",
             next_step="acistore trust add --root KEYFILE",
         )
+    if prefix is not None:
+        check_prefix(prefix)
     config = session.config()
     store = acistore.TrustStore.open(config)
     offers = [_Offer(each, store.inspect(each.material)) for each in _material(session, config, sources, prefix)]
@@ -192,7 +195,8 @@ def _owner(key: "PublicKey") -> str:
 
 def _question(offers: Iterable[_Offer], place: str) -> str:
     number = sum(len(offer.keys) for offer in offers)
-    return f"Trust {'this key' if number == 1 else f'these {number} keys'} for {escape(place)}?"
+    keys = "this key" if number == 1 else f"these {number} keys"
+    return f"Has the publisher confirmed what is shown, in some other way? Trust {keys} for {escape(place)}?"
 
 
 def _nobody_to_ask(offers: Iterable[_Offer], place: str, sources: Sequence[str]) -> NoTerminal:

@@ -243,4 +243,5 @@ def _check_found(places: Sequence[Place], wanted: str) -> None:
         raise FileUnusable(
             f"key {shown_fingerprint(keys[0])} belongs to the system layer, which acistore does not change",
             facts={"file": ", ".join(str(place.path) for place in places)},
+            next_step="mask it: make an empty file of the same name below trustedkeys/ of the local layer",
         )

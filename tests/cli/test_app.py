@@ -115,7 +115,7 @@ def test_the_configuration_that_cannot_be_read_is_a_wrong_call(run: Run, tmp_pat
 
 
 def test_verbose_and_quiet(run: Run, app: StoredImage) -> None:
-    assert run("rm", str(app.id)).err.startswith("the next acistore gc frees ")
+    assert run("rm", str(app.id)).err.startswith("removed example.com/app:1.0,")
     assert run("-v", "list").code == run("-q", "list").code == 0
     assert run("-q", "rm", "example.com/app").err.startswith("acistore: no image in the store is")
 

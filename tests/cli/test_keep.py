@@ -36,7 +36,7 @@ def damage(directory: Path, body: bytes) -> None:
 def test_rm_prints_the_ids_and_says_what_the_next_gc_frees(run: Run, store: Store, app: StoredImage) -> None:
     ran = run("rm", "example.com/app:1.0")
     assert (ran.code, ran.out) == (0, f"{app.id}\n")
-    assert ran.err.startswith("the next acistore gc frees ")
+    assert ran.err.startswith("removed example.com/app:1.0,arch=amd64,os=linux; the next acistore gc frees ")
     assert store.list() == []
 
 

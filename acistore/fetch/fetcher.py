@@ -381,10 +381,9 @@ def _weightiest(failures: dict[str, AcistoreError]) -> AcistoreError:
     """Of the failures at all endpoints the one to report: trust before network before the rest, with what the
     other endpoints said among its facts."""
     kinds: Sequence[type[AcistoreError]] = (NotTrusted, NetworkError, AcistoreError)
-    [*ranked] = sorted(
+    (_url, error), *others = sorted(
         failures.items(),
         key=lambda each: next(rank for rank, kind in enumerate(kinds) if isinstance(each[1], kind)),
     )
-    (_url, error), *others = ranked
     error.facts.update({url: other.message for url, other in others})
     return error

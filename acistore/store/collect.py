@@ -20,7 +20,7 @@ from acistore.store import changes, index
 from acistore.store.disk import Disk
 from acistore.store.packfile import BODY, SKELETON, Content, PackReader, PackWriter
 from acistore.store.records import Collected, StoredImage
-from acistore.store.workspace import delete_unlocked, disk_size
+from acistore.store.workspace import delete_unlocked, disk_size, plain_files
 
 # A pack is rewritten when more than this share of it is dead.
 DEAD_SHARE = 0.5
@@ -189,9 +189,9 @@ def _strays(disk: Disk, grace_period: timedelta, now: datetime) -> Iterator[tupl
     for name in disk.packs.list():
         if name not in referenced:
             yield disk.packs.size(name), partial(disk.packs.delete, name, unwanted=partial(unreferenced, name))
-    for path in _files(disk.workspace.tmp):
+    for path in plain_files(disk.workspace.tmp):
         yield disk_size(path), partial(delete_unlocked, path, unwanted=lambda: True)
-    for path in _files(disk.workspace.spool):
+    for path in plain_files(disk.workspace.spool):
         if now.timestamp() - _last_written(path) >= grace_period.total_seconds():
             yield disk_size(path), partial(delete_unlocked, path, unwanted=lambda: True)
 
@@ -204,11 +204,9 @@ def _last_written(path: Path) -> float:
         return math.inf
 
 
-def _files(directory: Path) -> list[Path]:
-    return [path for path in directory.iterdir() if path.is_file() and not path.is_symlink()]
-
-
 def _disk_size(disk: Disk) -> int:
     """The bytes on disk of everything that a collection can delete."""
-    loose = sum(disk_size(path) for place in (disk.workspace.tmp, disk.workspace.spool) for path in _files(place))
+    loose = sum(
+        disk_size(path) for place in (disk.workspace.tmp, disk.workspace.spool) for path in plain_files(place)
+    )
     return sum(map(disk.packs.size, disk.packs.list())) + loose

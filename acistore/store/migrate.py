@@ -25,11 +25,6 @@ def known_revisions(location: Path | None = None) -> set[str]:
     return {script.revision for script in directory.walk_revisions()}
 
 
-def newest_revision(location: Path | None = None) -> str | None:
-    """The revision that an upgrade leads to."""
-    return ScriptDirectory.from_config(_config(location)).get_current_head()
-
-
 def upgrade(database: Path, *, location: Path | None = None, revision: str = "head") -> Path:
     """Upgrades a database file to a revision, and returns the copy that was made of it before.
 

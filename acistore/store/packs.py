@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from acistore.errors import StoreDamaged
 from acistore.store.packfile import PackReader
-from acistore.store.workspace import delete_unlocked, disk_size, sync_directory
+from acistore.store.workspace import delete_unlocked, disk_size, plain_files, sync_directory
 
 SUFFIX = ".pack"
 
@@ -61,11 +61,7 @@ class LocalPacks:
             yield PackReader(file, name)
 
     def list(self) -> list[str]:
-        return sorted(
-            path.name
-            for path in self._directory.iterdir()
-            if path.suffix == SUFFIX and path.is_file() and not path.is_symlink()
-        )
+        return [path.name for path in plain_files(self._directory) if path.suffix == SUFFIX]
 
     def size(self, name: str) -> int:
         return disk_size(self._directory / name)

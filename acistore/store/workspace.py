@@ -141,6 +141,11 @@ def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
         return 0
 
 
+def plain_files(directory: Path) -> list[Path]:
+    """The regular files of a directory: no links, pipes or whatever else somebody has put there."""
+    return sorted(path for path in directory.iterdir() if path.is_file() and not path.is_symlink())
+
+
 def disk_size(path: Path) -> int:
     """The bytes that a file occupies on disk; 0 when it is gone."""
     try:

@@ -45,6 +45,10 @@ class StoreUnavailable(AcistoreError):
     """The store can't be opened or written: permissions, a full disk, a lock that is never released."""
 
 
+class DiskFull(StoreUnavailable):
+    """There is no room for what is to be written; the facts say how much was needed, as far as that is known."""
+
+
 class ProgramMissing(AcistoreError):
     """A program that is needed (gpg) is not installed or doesn't work; the next step installs it."""
 
@@ -97,6 +101,10 @@ class EndpointNotFound(NotFound):
 
 class ImageNotFound(NotFound):
     """The store holds no such image."""
+
+
+class PathNotFound(NotFound):
+    """The image holds no such path, or no image holds such a path or body."""
 
 
 class KeyNotFound(NotFound):

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 import acistore
-from acistore.cli import images, keep, look, out, trust
+from acistore.cli import images, inside, keep, look, out, trust, verify
 from acistore.cli.completion import INSTRUCTION, SHELLS, answer, script
 from acistore.cli.output import Output, StdoutClosed
 from acistore.cli.parameters import Command, Group, checking, option, usage_error
@@ -218,7 +218,7 @@ def completion(session: Session, shell: str) -> None:
 
 cli.add_section("Get images", images.discover, images.fetch)
 cli.add_section("Trust", trust.trust)
-cli.add_section("Look", look.list_, look.show)
-cli.add_section("Keep the store", keep.rm, keep.gc, keep.verify)
+cli.add_section("Look", look.list_, look.show, inside.files, inside.cat, inside.diff, inside.which)
+cli.add_section("Keep the store", keep.df, keep.pin, keep.unpin, keep.rm, keep.gc, verify.verify)
 cli.add_section("Take out", out.export)
 cli.add_command(completion)

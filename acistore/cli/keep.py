@@ -1,19 +1,20 @@
-"""Keep the store: what goes, what stays, and whether it is all well."""
+"""Keep the store: what goes, what stays, and how much there is. Whether it is all well: verify.py."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 import acistore
-from acistore.cli.output import Output, count, facts, size
-from acistore.cli.parameters import Command, any_images, checking, option, some_images
+from acistore.cli.output import Output, count, facts, on_terminal, size, table, terminal_width
+from acistore.cli.parameters import Command, checking, option, some_images
 from acistore.cli.session import Session
 from acistore.config import parse_duration, parse_size
-from acistore.errors import ImageInUse, StoreDamaged
+from acistore.errors import ImageInUse
 
 if TYPE_CHECKING:
-    from acistore.store.records import Collected, VerifyReport
+    from acistore.store.records import Collected, Usage
 
 
 @click.command(cls=Command, short_help="Take images out of the store.")
@@ -155,79 +156,93 @@ def _print_collected(output: Output, collected: "Collected") -> None:
     output.line(f"{freed} {size(collected.freed_size)}: {', '.join(what)}")
 
 
-@click.command(cls=Command, short_help="Check that the store holds what was stored.")
-@any_images
+@click.command(cls=Command, short_help="Keep images whatever their age.")
+@some_images
 @click.pass_obj
-def verify(session: Session, images: Sequence[str]) -> int:
-    """Read images in full and compare them with the SHA-512 that is their ID.
-
-    Without IMAGE everything is checked: the database, every pack, every image. On damage the report names what
-    is damaged, and the exit code is 6.
+def pin(session: Session, images: Sequence[str]) -> int:
+    """Pin images, and print their IDs. A pinned image, and what it depends on, is not collected by gc; rm leaves
+    it alone unless --force is given.
 
     \b
-      acistore verify
-      acistore verify example.com/app:1.0
+      acistore pin example.com/app:1.0
     """
+    return _set_pinned(session, images, pinned=True)
+
+
+@click.command(cls=Command, short_help="Let pinned images go by their age again.")
+@some_images
+@click.pass_obj
+def unpin(session: Session, images: Sequence[str]) -> int:
+    """End what pin began, and print the images' IDs. They are not removed: the next gc decides as for any other.
+
+    \b
+      acistore unpin example.com/app:1.0
+    """
+    return _set_pinned(session, images, pinned=False)
+
+
+def _set_pinned(session: Session, images: Sequence[str], *, pinned: bool) -> int:
     with session.existing_store() as store:
-        if images:
-            found, code = session.try_each(images, store.get)
-            report = store.verify(list({image.key: image for image in found}.values()))
-        else:
-            report, code = store.verify(), 0
+
+        def set_one(wanted: str) -> "acistore.StoredImage":
+            image = store.get(wanted)
+            (store.pin if pinned else store.unpin)(image)
+            return image
+
+        found, code = session.try_each(images, set_one)
     if session.output.json:
-        session.output.document(_verified(report))
-    elif report.images_checked or not code:
-        _print_verified(session.output, report)
-    if not report.ok:
-        damage = _damage(report)
-        session.output.error(damage)
-        code = code or damage.exit_code
+        session.output.document([{"id": image.id, "name": image.name, "pinned": pinned} for image in found])
+    else:
+        session.output.lines(str(image.id) for image in found)
     return code
 
 
-def _verified(report: "VerifyReport") -> dict[str, object]:
-    return {
-        "ok": report.ok,
-        "images_checked": report.images_checked,
-        "bytes_checked": report.bytes_checked,
-        "damaged": [
-            {
-                "id": each.image and each.image.id,
-                "name": each.image and each.image.name,
-                "what": each.what,
-                "path": each.path,
-            }
-            for each in report.damaged
-        ],
-        "repaired": [],
-        "not_admitted": [],
-    }
+@click.command(cls=Command, short_help="Say how much the store holds, and on how much disk.")
+@click.pass_obj
+def df(session: Session) -> None:
+    """Say how much the store holds, how much disk that takes, and what of it could be freed.
 
+    OWN is the bytes of file bodies that no other image in the store has; the rest of an image is shared.
 
-def _print_verified(output: Output, report: "VerifyReport") -> None:
-    """What is damaged, image by image, and how much was looked at."""
-    for image in dict.fromkeys(each.image and each.image.id for each in report.damaged):
-        damages = [each for each in report.damaged if (each.image and each.image.id) == image]
-        named = damages[0].image
-        output.line(f"{named.image_name if named else 'the store'} is damaged")
-        about = [("id", str(image))] if image else []
-        output.lines(facts([*about, *((each.path or "damage", each.what) for each in damages)]))
-    checked = f"{count(report.images_checked, 'image')}, {size(report.bytes_checked)}"
-    output.line(f"checked {checked}: {'no damage' if report.ok else 'damage found'}")
-
-
-def _damage(report: "VerifyReport") -> StoreDamaged:
-    damaged = {each.image.key: each.image for each in report.damaged if each.image}
-    if not damaged:
-        return StoreDamaged(
-            "the store is damaged",
-            facts={"damage": report.damaged[0].what},
-            next_step="acistore gc, then verify again",
+    \b
+      acistore df
+      acistore --json df | jq .reclaimable_size
+    """
+    with session.existing_store() as store:
+        usage = store.usage()
+    if session.output.json:
+        session.output.document(_usage(usage))
+        return
+    largest = sorted(usage.per_image, key=lambda each: each[1], reverse=True)
+    rows = [(str(image.image_name), size(image.size), size(own)) for image, own in largest]
+    if rows:
+        cut_to = terminal_width() if on_terminal(sys.stdout) else None
+        session.output.lines(table([("NAME", "SIZE", "OWN"), *rows], cut_to=cut_to))
+        session.output.lines([""])
+    saved = size(usage.saved_size) if usage.saved_size >= 0 else f"-{size(-usage.saved_size)}"
+    session.output.lines(
+        facts(
+            [
+                ("images", f"{usage.images:,}, {size(usage.apparent_size)} as archives"),
+                ("content", f"{size(usage.unique_size)}, each file body counted once"),
+                ("on disk", size(usage.disk_size)),
+                ("saved", f"{saved} against the archives side by side"),
+                ("to be freed", f"{size(usage.reclaimable_size)} by acistore gc --grace-period 0s"),
+            ]
         )
-    ids = " ".join(str(image.id) for image in damaged.values())
-    return StoreDamaged(
-        f"{len(damaged)} of {count(report.images_checked, 'image')} in the store "
-        f"{'is' if len(damaged) == 1 else 'are'} damaged",
-        facts={str(image.id): str(image.image_name) for image in damaged.values()},
-        next_step=f"acistore rm --force {ids}, then acistore gc, and fetch anew what is needed",
     )
+
+
+def _usage(usage: "Usage") -> dict[str, object]:
+    return {
+        "images": usage.images,
+        "apparent_size": usage.apparent_size,
+        "unique_size": usage.unique_size,
+        "disk_size": usage.disk_size,
+        "saved_size": usage.saved_size,
+        "reclaimable_size": usage.reclaimable_size,
+        "per_image": [
+            {"id": image.id, "name": image.name, "size": image.size, "unique_size": own}
+            for image, own in usage.per_image
+        ],
+    }

@@ -3,12 +3,13 @@
 Knows no image; what the bytes are worth is decided by whoever reads the file.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from acistore.errors import LimitExceeded, TransferFailed
+from acistore.errors import DiskFull, LimitExceeded, TransferFailed
 from acistore.net.client import Answer, Client, not_found, unexpected
 
 # Seconds over which the rate of a download is measured.
@@ -101,6 +102,7 @@ def download(
     with client.open(url, headers=headers) as answer:
         _check(answer, limit, conditional=bool(headers))
         if answer.status == 200:
+            _check_room(answer, into)
             progress.start(f"downloading {answer.url}", answer.length)
             try:
                 for chunk in _paced(answer, client.limits.minimum_rate, window):
@@ -130,6 +132,24 @@ def _check(answer: Answer, limit: int, *, conditional: bool) -> None:
         raise unexpected(answer)
     if answer.status == 200 and answer.length is not None and answer.length > limit:
         raise _too_large(answer, limit)
+
+
+def _check_room(answer: Answer, into: BinaryIO) -> None:
+    """Raises DiskFull, before the first byte, where it is known that the disk can't take them all."""
+    try:
+        disk = os.fstatvfs(into.fileno())
+    except OSError:
+        return  # not a file on a disk
+    free = disk.f_bavail * disk.f_frsize
+    if answer.length is not None and answer.length > free:
+        raise DiskFull(
+            f"the disk has too little room for {answer.url}",
+            facts={
+                "free": f"{free} bytes",
+                "needed": f"{answer.length} bytes, and more when it is stored",
+            },
+            next_step="acistore gc",
+        )
 
 
 def _paced(answer: Answer, minimum_rate: int, window: float) -> Iterator[bytes]:

@@ -3,7 +3,9 @@
 Its format, its invariants and what a crash at each step leaves: docs/store.md.
 """
 
+from acistore.store.difference import Change
+from acistore.store.inside import Occurrence
 from acistore.store.records import Admission, Remote, StoredImage
 from acistore.store.store import Store
 
-__all__ = ["Admission", "Remote", "Store", "StoredImage"]
+__all__ = ["Admission", "Change", "Occurrence", "Remote", "Store", "StoredImage"]

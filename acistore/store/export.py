@@ -41,11 +41,12 @@ class OpenImage:
     def __init__(self, packs: dict[str, PackReader], skeleton: Location, bodies: dict[bytes, Location]) -> None:
         self._packs = packs
         self._skeleton = skeleton
+        self.skeleton_pack = skeleton.pack
         self.bodies = bodies
 
     def tar(self) -> Iterator[bytes]:
         """The tar, in chunks. Raises StoreDamaged where the store can't give it."""
-        return join(self._skeleton_chunks(), self.body)
+        return join(self.skeleton(), self.body)
 
     def body(self, digest: bytes, _size: int) -> Iterator[bytes]:
         """The bytes of one body, in chunks."""
@@ -53,17 +54,22 @@ class OpenImage:
             raise StoreDamaged(f"the body sha512-{digest.hex()} is not in the store")
         return self._read(self.bodies[digest])
 
-    def _skeleton_chunks(self) -> Iterator[bytes]:
-        compressed = _Stream(self._read(self._skeleton))
-        reader = zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, compressed))
-        try:
-            while chunk := reader.read(CHUNK):
-                yield chunk
-        except zstandard.ZstdError as error:
-            raise StoreDamaged(f"a skeleton in pack {self._skeleton.pack} is damaged: {error}") from error
+    def skeleton(self) -> Iterator[bytes]:
+        """The skeleton, decompressed, in chunks. Raises StoreDamaged where it can't be."""
+        return decompressed(self._read(self._skeleton), self._skeleton.pack)
 
     def _read(self, place: Location) -> Iterator[bytes]:
         return self._packs[place.pack].read(place.offset, place.length)
+
+
+def decompressed(chunks: Iterator[bytes], pack: str) -> Iterator[bytes]:
+    """A skeleton from the bytes that a pack has of it, in chunks. Raises StoreDamaged."""
+    reader = zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, _Stream(chunks)))
+    try:
+        while chunk := reader.read(CHUNK):
+            yield chunk
+    except zstandard.ZstdError as error:
+        raise StoreDamaged(f"a skeleton in pack {pack} is damaged: {error}") from error
 
 
 class _Stream:

@@ -5,12 +5,12 @@ What a crash leaves at each step is in docs/store.md; nothing of an image that i
 
 import fcntl
 import hashlib
-import json
+import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 import zstandard
 from sqlalchemy import Connection
@@ -18,17 +18,19 @@ from sqlalchemy import Connection
 from acistore.archive.compression import decompress
 from acistore.archive.layout import check_layout
 from acistore.archive.tar import Entry, split
-from acistore.errors import ArchiveRefused, StoreUnavailable
+from acistore.errors import AcistoreError, ArchiveRefused, StoreUnavailable
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID
 from acistore.store import changes, index, schema
-from acistore.store.changes import BlobsGone, NewImage
+from acistore.store.adding import BlobsGone, NewImage, NewPack, add_image
 from acistore.store.disk import Disk
 from acistore.store.packfile import BODY, CHUNK, MANIFEST, PLAIN, RECORD, SKELETON, ZSTD, Content, PackWriter
 from acistore.store.packs import PackStorage
 from acistore.store.pipeline import Hashing, read_ahead
+from acistore.store.provenance import Provenance, write_record
 from acistore.store.records import Admission, Remote, StoredImage
 from acistore.store.sqlite import Database
+from acistore.store.workspace import is_full
 
 # A manifest is held in memory and in the database; real ones have a few KiB.
 MANIFEST_LIMIT = 4 << 20
@@ -41,35 +43,35 @@ REPLAYS = 5
 Admit = Callable[[ImageID, ImageManifest], Admission]
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What is recorded beside the image. `latest`: it was asked for without a version."""
-
-    remote: Remote | None = None
-    latest: bool = False
-
-
-def ingest(archive: BinaryIO, disk: Disk, *, limit: int, admit: Admit, provenance: Provenance) -> StoredImage:
+def ingest(
+    archive: BinaryIO,
+    disk: Disk,
+    *,
+    limit: int,
+    admit: Admit,
+    remote: Remote | None = None,
+    latest: bool = False,
+) -> StoredImage:
     """Adds an image archive, compressed in any known way, and returns the stored image.
 
     `archive` is seekable and read from its beginning; `limit` bounds its plain size in bytes. `admit` decides,
-    by raising, before anything is recorded. Raises ArchiveRefused, InvalidManifest and what `admit` raises.
+    by raising, before anything is recorded. Raises ArchiveRefused, InvalidManifest, DiskFull and what `admit`
+    raises.
     """
     for _attempt in range(REPLAYS):
-        archive.seek(0)
         with disk.workspace.scratch() as file:
-            contents = _write_bodies(archive, file, disk, limit)
+            contents = write_contents(archive, file, disk, limit)
             manifest = ImageManifest.parse(contents.manifest)
-            admission = admit(contents.id, manifest)
+            provenance = Provenance(admit(contents.id, manifest), remote, latest)
             try:
-                return _commit(_Admitted(contents, manifest, admission, provenance), file, disk)
+                return _commit(_Admitted(contents, manifest, provenance), file, disk)
             except BlobsGone:
                 continue
     raise StoreUnavailable("bodies that the image shares with others were collected again and again")
 
 
 @dataclass(frozen=True, slots=True)
-class _Contents:
+class Contents:
     """What was found in an archive, and where in the new pack it went."""
 
     writer: PackWriter
@@ -85,17 +87,58 @@ class _Contents:
 class _Admitted:
     """An image that may be recorded, and what is to be recorded with it."""
 
-    contents: _Contents
+    contents: Contents
     manifest: ImageManifest
-    admission: Admission
     provenance: Provenance
 
 
-def _write_bodies(archive: BinaryIO, file: BinaryIO, disk: Disk, limit: int) -> _Contents:
-    """Splits the archive into `file`: all bodies that the store does not have, then the skeleton."""
-    writer = PackWriter(file)
-    bodies = _Bodies(writer, disk.database)
+def write_contents(
+    archive: BinaryIO, file: BinaryIO, disk: Disk, limit: int, *, lost: frozenset[bytes] = frozenset()
+) -> Contents:
+    """Splits the archive into the pack `file`: all bodies that the store does not have, then the skeleton.
+
+    Bodies in `lost` are taken for missing. Raises DiskFull, with what is needed, and ArchiveRefused.
+    """
+    try:
+        return _write_contents(archive, PackWriter(file), disk, limit, lost)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        os.ftruncate(file.fileno(), 0)  # room for others, while it is counted how much would have been enough
+        needed = _new_size(archive, disk, limit, lost)
+        raise disk.workspace.full(f"more than {needed} bytes, for what is new in the image") from error
+
+
+def _new_size(archive: BinaryIO, disk: Disk, limit: int, lost: frozenset[bytes]) -> int:
+    """The bytes of all bodies that the store does not have."""
+    bodies = _Bodies(PackWriter(cast(BinaryIO, _Nowhere())), disk.database, lost)
+    archive.seek(0)
+    with read_ahead(decompress(archive, limit=limit)) as chunks:
+        for _entry in check_layout(split(chunks, bodies=bodies, skeleton=len)):
+            pass
+        bodies.flush()
+    return sum(content.length for content in bodies.written.values())
+
+
+class _Nowhere:
+    """A file that takes everything and keeps nothing."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+    def seek(self, offset: int) -> int:
+        return offset
+
+    def truncate(self) -> None:
+        pass
+
+
+def _write_contents(
+    archive: BinaryIO, writer: PackWriter, disk: Disk, limit: int, lost: frozenset[bytes]
+) -> Contents:
+    bodies = _Bodies(writer, disk.database, lost)
     files = []
+    archive.seek(0)
     with (
         read_ahead(decompress(archive, limit=limit)) as chunks,
         Hashing() as whole,
@@ -109,7 +152,7 @@ def _write_bodies(archive: BinaryIO, file: BinaryIO, disk: Disk, limit: int) -> 
         skeleton.seek(0)
         stored = writer.append(SKELETON, ZSTD, iter(lambda: skeleton.read(CHUNK), b""))
         image_id, size = ImageID(whole.digest()), whole.size
-    return _Contents(writer, image_id, size, bodies.manifest, files, bodies.written, stored)
+    return Contents(writer, image_id, size, bodies.manifest, files, bodies.written, stored)
 
 
 class _Bodies:
@@ -119,11 +162,12 @@ class _Bodies:
     back when its digest turns out to be known.
     """
 
-    def __init__(self, writer: PackWriter, database: Database) -> None:
+    def __init__(self, writer: PackWriter, database: Database, lost: frozenset[bytes]) -> None:
         self.written: dict[bytes, Content] = {}
         self.manifest = b""
         self._writer = writer
         self._database = database
+        self._lost = lost
         self._seen: set[bytes] = set()
         self._pending: dict[bytes, bytes] = {}
         self._pending_size = 0
@@ -164,7 +208,7 @@ class _Bodies:
 
     def _known(self, digests: list[bytes]) -> set[bytes]:
         with self._database.read() as connection:
-            return index.known_blobs(connection, digests)
+            return index.known_blobs(connection, digests) - self._lost
 
     def _keep_manifest(self, entry: Entry, pieces: Iterable[bytes]) -> bytes:
         if entry.size > MANIFEST_LIMIT:
@@ -181,56 +225,40 @@ def _commit(image: _Admitted, file: BinaryIO, disk: Disk) -> StoredImage:
     if stored_already:
         with disk.database.write() as connection:
             return _record(connection, image)
-    new = _publish(image, file, disk.packs)
-    in_use = False
+    pack = _publish(image, file, disk.packs)
+    contents = image.contents
+    new = NewImage(image_id, image.manifest, contents.size, contents.files, contents.skeleton)
+    with unless_referred_to(pack.name, file, disk), disk.database.write() as connection:
+        if index.image_by_id(connection, image_id) is None:
+            add_image(connection, new, pack, image.provenance.admission.admitted_at)
+        return _record(connection, image)
+
+
+def _publish(image: _Admitted, file: BinaryIO, packs: PackStorage) -> NewPack:
+    contents = image.contents
+    append_record(contents.writer, contents.id, contents.size, image.manifest.raw, image.provenance)
+    size = contents.writer.finish()
+    return NewPack(packs.put(file), size, contents.blobs)
+
+
+def append_record(
+    writer: PackWriter, image_id: ImageID, image_size: int, manifest: bytes, provenance: Provenance
+) -> None:
+    """Appends, behind its skeleton, what of an image an index could not be rebuilt without."""
+    writer.append(MANIFEST, PLAIN, [manifest])
+    writer.append(RECORD, PLAIN, [write_record(image_id, image_size, provenance)])
+
+
+@contextmanager
+def unless_referred_to(pack_name: str, file: BinaryIO, disk: Disk) -> Iterator[None]:
+    """Deletes a published pack at the end if the index does not refer to it: the transaction has failed, or has
+    found nothing to do; or only its answer was lost, and the pack is in use."""
     try:
-        with disk.database.write() as connection:
-            if is_new := index.image_by_id(connection, image_id) is None:
-                changes.add_image(connection, new, image.admission.admitted_at)
-            stored = _record(connection, image)
-        in_use = is_new
-        return stored
+        yield
     finally:
-        if not in_use:  # another ingest of the image was first, or the transaction failed, or only its answer
-            fcntl.flock(file, fcntl.LOCK_UN)
-            disk.packs.delete(new.pack_name, unwanted=lambda: not _is_referred_to(disk.database, new.pack_name))
-
-
-def _publish(image: _Admitted, file: BinaryIO, packs: PackStorage) -> NewImage:
-    contents, writer = image.contents, image.contents.writer
-    writer.append(MANIFEST, PLAIN, [image.manifest.raw])
-    writer.append(RECORD, PLAIN, [_image_record(image)])
-    size = writer.finish()
-    return NewImage(
-        id=contents.id,
-        manifest=image.manifest,
-        size=contents.size,
-        files=contents.files,
-        blobs=contents.blobs,
-        skeleton=contents.skeleton,
-        pack_name=packs.put(file),
-        pack_size=size,
-    )
-
-
-def _image_record(image: _Admitted) -> bytes:
-    """What a rebuilt index could not know from the archive: the pack carries it as JSON."""
-    record = {
-        "id": str(image.contents.id),
-        "size": image.contents.size,
-        "latest": image.provenance.latest,
-        "admission": asdict(image.admission),
-        "remote": asdict(image.provenance.remote) if image.provenance.remote else None,
-    }
-    return json.dumps(record, default=_as_text).encode()
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{value!r} has no place in a record")
+        fcntl.flock(file, fcntl.LOCK_UN)
+        with suppress(AcistoreError, OSError):  # then the next collection takes it
+            disk.packs.delete(pack_name, unwanted=lambda: not _is_referred_to(disk.database, pack_name))
 
 
 def _record(connection: Connection, image: _Admitted) -> StoredImage:
@@ -238,11 +266,12 @@ def _record(connection: Connection, image: _Admitted) -> StoredImage:
     stored = index.image_by_id(connection, image.contents.id)
     if stored is None:
         raise BlobsGone(str(image.contents.id))  # removed since it was found: it is ingested again
-    changes.record_admission(connection, stored, image.admission)
-    changes.record_use(connection, stored, image.admission.admitted_at)
-    if image.provenance.remote:
-        changes.record_remote(connection, stored, image.provenance.remote)
-    if image.provenance.latest:
+    provenance = image.provenance
+    changes.record_admission(connection, stored, provenance.admission)
+    changes.record_use(connection, stored, provenance.admission.admitted_at)
+    if provenance.remote:
+        changes.record_remote(connection, stored, provenance.remote)
+    if provenance.latest:
         changes.record_latest(connection, stored)
     return index.images(connection, schema.image.c.id == stored.key)[0]
 

@@ -1,15 +1,17 @@
 """An older store becomes one of today: the database is copied aside, then Alembic runs. Imported only for that."""
 
-from datetime import UTC, datetime
+import os
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from acistore.errors import StoreDamaged
 from acistore.store import sqlite
 from acistore.store.sqlite import Database
+from acistore.store.workspace import Workspace, sync_directory
 
 
 def scripts() -> Path:
@@ -25,28 +27,39 @@ def known_revisions(location: Path | None = None) -> set[str]:
     return {script.revision for script in directory.walk_revisions()}
 
 
-def upgrade(database: Path, *, location: Path | None = None, revision: str = "head") -> Path:
-    """Upgrades a database file to a revision, and returns the copy that was made of it before.
+def upgrade(workspace: Workspace, *, location: Path | None = None, revision: str = "head") -> Path:
+    """Upgrades a store's database to a revision, and returns the copy that was made of it before.
 
     The upgrade is one transaction: when it fails, the database is as it was. Raises StoreDamaged when rows refer
     to others that are not there afterwards.
     """
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    aside = database.with_name(f"{database.name}.before-{moment}")
-    sqlite.copy(database, aside)
     config = _config(location)
-    opened = Database(database, foreign_keys=False)
+    database = Database(workspace.database, foreign_keys=False)
     try:
-        with opened.write() as connection:
+        aside = _copy_aside(workspace, database)
+        with database.write() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             if orphans := sqlite.reference_problems(connection):
                 raise StoreDamaged(
-                    f"the store's database {database} can't be upgraded: {orphans[0]}",
+                    f"the store's database {workspace.database} can't be upgraded: {orphans[0]}",
                     facts={"copy": str(aside)},
                 )
     finally:
-        opened.close()
+        database.close()
+    return aside
+
+
+def _copy_aside(workspace: Workspace, database: Database) -> Path:
+    """A copy of the database beside it, named after its revision; under its name only when it is whole."""
+    with database.read() as connection:
+        found = MigrationContext.configure(connection).get_current_revision() or "first"
+    aside = workspace.database.with_name(f"{workspace.database.name}.before-{found}")
+    with workspace.writing(), workspace.scratch() as file:
+        sqlite.copy(workspace.database, Path(file.name))
+        os.fsync(file.fileno())
+        Path(file.name).rename(aside)
+        sync_directory(workspace.root)
     return aside
 
 

@@ -14,7 +14,7 @@ without an image.
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -103,6 +103,11 @@ class PackReader:
         self._descriptor = file.fileno()
         self.name = name
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._descriptor).st_size
+
     def read(self, offset: int, length: int) -> Iterator[bytes]:
         """The bytes of a range, in chunks. Raises StoreDamaged where the pack is shorter or can't be read."""
         end = offset + length
@@ -116,9 +121,16 @@ class PackReader:
             offset += len(chunk)
             yield chunk
 
+    def checked(self, content: Content) -> bytes:
+        """All bytes of a content, for those that are small. Raises StoreDamaged when they have another digest."""
+        data = b"".join(self.read(content.offset, content.length))
+        if hashlib.sha512(data).digest() != content.digest:
+            raise StoreDamaged(f"pack {self.name} is damaged at byte {content.offset}")
+        return data
+
     def contents(self) -> list[Content]:
         """The table. Raises StoreDamaged when header, table or trailer is not what was written."""
-        size = os.fstat(self._descriptor).st_size
+        size = self.size
         trailer_at = size - _TRAILER.size - _DIGEST_SIZE
         if trailer_at < len(HEADER) or b"".join(self.read(0, len(HEADER))) != HEADER:
             raise StoreDamaged(f"pack {self.name} has no valid header")
@@ -130,12 +142,12 @@ class PackReader:
             raise StoreDamaged(f"pack {self.name} has a damaged table of contents")
         return [Content(*row) for row in _ROW.iter_unpack(end[: count * _ROW.size])]
 
-    def problems(self) -> Iterator[tuple[Content | None, str]]:
-        """Everything in this pack that is not as it was written: a content, or None for what lies between."""
+    def problems(self, advance: Callable[[int], object]) -> Iterator[str]:
+        """Everything in this pack that is not as it was written; `advance` is told of bytes that were read."""
         try:
             contents = self.contents()
         except StoreDamaged as error:
-            yield None, error.message
+            yield error.message
             return
         position = len(HEADER)
         for content in contents:
@@ -143,14 +155,15 @@ class PackReader:
             hasher = hashlib.sha512()
             for chunk in self.read(content.offset, content.length):
                 hasher.update(chunk)
+                advance(len(chunk))
             if hasher.digest() != content.digest:
-                yield content, f"pack {self.name} is damaged at byte {content.offset}"
+                yield f"pack {self.name} is damaged at byte {content.offset}"
             position = content.offset + content.length
-        size = os.fstat(self._descriptor).st_size
+        size = self.size
         yield from self._padding_problems(
             position, size - _DIGEST_SIZE - _TRAILER.size - len(contents) * _ROW.size
         )
 
-    def _padding_problems(self, start: int, end: int) -> Iterator[tuple[None, str]]:
+    def _padding_problems(self, start: int, end: int) -> Iterator[str]:
         if any(any(chunk) for chunk in self.read(start, end - start)):
-            yield None, f"pack {self.name} has non-zero padding after byte {start}"
+            yield f"pack {self.name} has non-zero padding after byte {start}"

@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from acistore.errors import StoreDamaged
 from acistore.store.packfile import PackReader
-from acistore.store.workspace import delete_unlocked, disk_size, plain_files, sync_directory
+from acistore.store.workspace import delete_unlocked, disk_size, sync_directory
 
 SUFFIX = ".pack"
 
@@ -61,7 +61,12 @@ class LocalPacks:
             yield PackReader(file, name)
 
     def list(self) -> list[str]:
-        return [path.name for path in plain_files(self._directory) if path.suffix == SUFFIX]
+        try:
+            with os.scandir(self._directory) as entries:
+                files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+                return sorted(name for name in files if name.endswith(SUFFIX))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def size(self, name: str) -> int:
         return disk_size(self._directory / name)

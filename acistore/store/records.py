@@ -86,12 +86,36 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveContents:
+    """What of a pack is referred to: bodies by their digest; skeletons, with theirs, by the key of their image."""
+
+    bodies: Mapping[bytes, Location]
+    skeletons: Mapping[int, tuple[bytes, Location]]
+
+
+@dataclass(frozen=True, slots=True)
+class PackState:
+    """How large a pack is, how much of it is dead (in bytes), and how many bodies and skeletons are alive."""
+
+    name: str
+    size: int
+    dead_size: int
+    contents: int
+
+
+@dataclass(frozen=True, slots=True)
 class Damage:
-    """One thing that is not as it was stored. `path` is inside the image where that is known."""
+    """One thing that is not as it was stored.
+
+    `image` and the `path` inside of it where these are known; `pack` is the name of a pack whose bytes are
+    wrong. `in_index`: it is the database that is wrong, not what was stored.
+    """
 
     image: StoredImage | None
     what: str
     path: str | None = None
+    pack: str | None = None
+    in_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +139,50 @@ class Collected:
     packs: int
     compacted: int
     freed_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a store holds. Sizes in bytes: `apparent_size` of all tars, `unique_size` of all distinct bodies,
+    `disk_size` of the blocks that the store occupies, `reclaimable_size` of what a collection without a grace
+    period would free; `per_image` each image with the bytes of bodies that only it needs."""
+
+    images: int
+    apparent_size: int
+    unique_size: int
+    disk_size: int
+    reclaimable_size: int
+    per_image: tuple[tuple[StoredImage, int], ...]
+
+    @property
+    def saved_size(self) -> int:
+        """What is saved against a file for each tar; less than nothing in a small store."""
+        return self.apparent_size - self.disk_size
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """An image that packs tell of, and of which bodies are nowhere: what is needed to fetch it again."""
+
+    id: ImageID
+    name: ImageName
+    admission: Admission
+    remote: Remote | None
+    latest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of an index that was made again from the packs.
+
+    `state_known`: pins and last use could be taken over from the old database. `removed_known`: so could which
+    images had been removed; otherwise those are back whose packs were still there. `aside` is where the old
+    database is now, if there was one; `unreadable` are packs that say nothing of themselves any more.
+    """
+
+    images: int
+    incomplete: tuple[Incomplete, ...]
+    unreadable: tuple[str, ...]
+    state_known: bool
+    removed_known: bool
+    aside: str | None

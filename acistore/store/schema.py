@@ -2,8 +2,14 @@
 
 Numeric keys are never used twice (AUTOINCREMENT): a row that refers to a blob which a garbage collection took
 away must fail, not find another blob under the same number.
+
+What could not be read from the packs again is covered by a checksum in its row (`IMAGE_STATE`, `ADMISSION`,
+`REMOTE`), since SQLite has none of its own; all else is compared with the packs by `verify`.
 """
 
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +31,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
+from acistore.errors import StoreDamaged
+
 # The revision of migrations/versions that makes these tables.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -45,10 +53,13 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        return None if value is None else round(value.timestamp() * 1_000_000)
+        return None if value is None else _microseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+        try:
+            return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
+        except (ValueError, TypeError, OverflowError, OSError):
+            raise StoreDamaged(f"a time in the store's database can't be right: {value!r}") from None
 
 
 def _key() -> Column[int]:
@@ -70,6 +81,16 @@ pack = Table(
     sqlite_autoincrement=True,
 )
 
+
+def is_mostly_dead(size: Any, dead_size: Any) -> Any:
+    """Whether more than half of a pack is dead: of numbers, or as a condition of columns."""
+    return dead_size * 2 - size > 0
+
+
+# Those few packs are found without a look at all the others.
+mostly_dead = is_mostly_dead(pack.c.size, pack.c.dead_size)
+Index("ix_pack_mostly_dead", pack.c.id, sqlite_where=mostly_dead)
+
 blob = Table(
     "blob",
     metadata,
@@ -87,19 +108,25 @@ image = Table(
     metadata,
     _key(),
     Column("digest", LargeBinary(64), nullable=False, unique=True),
-    Column("name", String, nullable=False, index=True),
+    Column("name", String, nullable=False),
+    # The label of that name, once more: there may be thousands of versions of one image.
+    Column("version", String),
     Column("size", BigInteger, nullable=False),
     Column("manifest", LargeBinary, nullable=False),
     Column("imported_at", Moment, nullable=False),
-    Column("last_used_at", Moment, nullable=False),
+    Column("last_used_at", Moment, nullable=False, index=True),
     Column("pinned", Boolean, nullable=False),
     Column("latest", Boolean, nullable=False),
     Column("pack_id", ForeignKey("pack.id"), nullable=False, index=True),
     Column("skeleton_offset", BigInteger, nullable=False),
     Column("skeleton_length", BigInteger, nullable=False),
     Column("skeleton_digest", LargeBinary(64), nullable=False),
+    Column("checksum", LargeBinary(8), nullable=False),
+    Index(None, "name", "version", "imported_at"),
+    Index(None, "name", "imported_at"),
     sqlite_autoincrement=True,
 )
+Index("ix_image_latest", image.c.name, image.c.imported_at, sqlite_where=image.c.latest == 1)
 
 label = Table(
     "label",
@@ -153,6 +180,7 @@ remote = Table(
     Column("last_modified", String),
     Column("max_age", Integer),
     Column("fetched_at", Moment, nullable=False),
+    Column("checksum", LargeBinary(8), nullable=False),
 )
 
 admission = Table(
@@ -173,8 +201,32 @@ admission = Table(
     Column("url", String),
     # Comma-separated names of the checks that were off.
     Column("insecure", String, nullable=False),
+    Column("checksum", LargeBinary(8), nullable=False),
     sqlite_autoincrement=True,
 )
+
+# The columns that the checksum of a row covers.
+IMAGE_STATE = ("digest", "imported_at", "last_used_at", "pinned", "latest")
+ADMISSION = tuple(each.name for each in admission.c if each.name not in ("id", "checksum"))
+REMOTE = tuple(each.name for each in remote.c if each.name != "checksum")
+
+
+def checksum(row: Mapping[str, Any], columns: Iterable[str]) -> bytes:
+    """The checksum (8 bytes) of these columns of a row: of their values as JSON, bytes in hex, times in
+    microseconds since 1970."""
+    values = json.dumps([_plain(row[column]) for column in columns], ensure_ascii=True)
+    return hashlib.sha512(values.encode()).digest()[:8]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return _microseconds(value) if isinstance(value, datetime) else value
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
 
 # Alembic's own table, as it makes it itself.
 version = Table(

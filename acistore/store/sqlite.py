@@ -2,39 +2,58 @@
 
 A read is one snapshot (WAL); a write transaction takes the write lock when it begins, so that what it reads
 still holds when it commits.
+
+Whoever may write leaves the log (`-wal`, empty) and its index (`-shm`) where they are when it closes: SQLite
+can't read a database in WAL mode without them, and somebody who may only read can't make them.
 """
 
+import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from acistore.errors import AcistoreError, StoreDamaged, StoreUnavailable
+from acistore.errors import AcistoreError, DiskFull, StoreDamaged, StoreUnavailable
 
 # How long a writer waits for another one's transaction, in seconds. Most take milliseconds; that of an image with
 # as many files as are allowed takes half a minute.
 BUSY_TIMEOUT = 120.0
 # Bytes without which no database page can be written.
 PAGE_SIZE = 4096
+# Bytes of memory for pages: a transaction that changes more has them written twice.
+CACHE_SIZE = 16 << 20
+REPAIR = "acistore verify --repair"
+LOG, LOG_INDEX = "-wal", "-shm"
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# What SQLite says when a table or column is not there, which only damage can bring about.
+_ODD_SCHEMA = ("no such table", "no such column", "has no column", "malformed", "unsupported file format")
 
 
 class Database:
     """One SQLite file. `read` and `write` give a connection inside a transaction.
 
+    `writable=False` changes nothing, not even beside the file: for a medium or a user that may only be read by.
     Migrations rebuild tables, for which references must not be followed while they run: `foreign_keys=False`.
     `busy_timeout` is in seconds.
     """
 
-    def __init__(self, path: Path, *, foreign_keys: bool = True, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(
+        self, path: Path, *, writable: bool = True, foreign_keys: bool = True, busy_timeout: float = BUSY_TIMEOUT
+    ) -> None:
         self.path = path
-        self._engine = _engine(path, foreign_keys, busy_timeout)
+        self.writable = writable
+        self._resources = ExitStack()
+        with store_errors(path):
+            place = _uri(path, "rw") if writable else self._resources.enter_context(_readable(path))
+        self._engine = _engine(path, place, writable, foreign_keys, busy_timeout)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -43,25 +62,35 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
+        if not self.writable:
+            raise StoreUnavailable(f"the store {self.path.parent} can only be read from here")
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
-        self._engine.dispose()
+        if self.writable:
+            with _log_kept(self.path):
+                self._engine.dispose()
+        else:
+            self._engine.dispose()
+        self._resources.close()
 
 
-def _engine(path: Path, foreign_keys: bool, busy_timeout: float) -> Engine:
-    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": busy_timeout})
+def _engine(path: Path, uri: str, writable: bool, foreign_keys: bool, busy_timeout: float) -> Engine:
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, timeout=busy_timeout, check_same_thread=False)
+
+    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
+        with store_errors(path):
+            if writable:
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
-        except sqlite3.Error as error:
-            raise store_error(error, path) from error
+            connection.execute(f"PRAGMA cache_size = -{CACHE_SIZE // 1024}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -71,25 +100,114 @@ def _engine(path: Path, foreign_keys: bool, busy_timeout: float) -> Engine:
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
         original = context.original_exception
-        if isinstance(original, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
-            original, sqlite3.IntegrityError
-        ):
+        if isinstance(original, sqlite3.IntegrityError):
+            return
+        if isinstance(original, sqlite3.Error | UnicodeDecodeError):
             raise store_error(original, path) from original
 
     return engine
 
 
+# --- who may only read
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[str]:
+    """The URI by which a database can be read without a change to its directory.
+
+    With log and log index beside it SQLite does that by itself, whoever else is writing. Without them it reads a
+    file that nobody can change; from a disk that others may write to, it reads a private copy.
+    """
+    log = path.with_name(path.name + LOG)
+    if path.with_name(path.name + LOG_INDEX).exists() and log.exists():
+        yield _uri(path, "ro")
+    elif os.statvfs(path.parent).f_flag & os.ST_RDONLY and not _size(log):
+        yield _uri(path, "ro", "&immutable=1")
+    else:
+        with TemporaryDirectory(prefix="acistore-") as directory:
+            private = Path(directory) / path.name
+            before = None
+            while before != (before := (_changed(path), _changed(log))):
+                _copy_if_there(log, private.with_name(private.name + LOG))
+                shutil.copyfile(path, private)
+            yield _uri(private, "rw")
+
+
+def _copy_if_there(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        shutil.copyfile(source, target)
+
+
+def _changed(path: Path) -> tuple[int, int] | None:
+    """What tells that a file was written to: size and time; None where there is no file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _size(path: Path) -> int:
+    return (_changed(path) or (0, 0))[0]
+
+
+def _uri(path: Path, mode: str, more: str = "") -> str:
+    return f"file:{quote(os.fsencode(path))}?mode={mode}{more}"
+
+
+@contextmanager
+def _log_kept(path: Path) -> Iterator[None]:
+    """Brings what is in the log into the database, and keeps SQLite from deleting it with the last connection:
+    the very last one, ours, may not write."""
+    with ExitStack() as stack:
+        with suppress(sqlite3.Error):
+            last = stack.enter_context(closing(sqlite3.connect(_uri(path, "ro"), uri=True, timeout=0)))
+            last.execute("PRAGMA schema_version").fetchall()
+        if _size(path.with_name(path.name + LOG)):
+            with (
+                suppress(sqlite3.Error),
+                closing(sqlite3.connect(_uri(path, "rw"), uri=True, timeout=0)) as writer,
+            ):
+                writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        yield
+
+
+# --- what goes wrong
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Tells errors of SQLite as what they mean for the store. Raises StoreDamaged, DiskFull, StoreUnavailable."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise store_error(error, path) from error
+    except OSError as error:
+        raise StoreUnavailable(f"the store's database {path} can't be read: {error.strerror}") from error
+
+
 def store_error(error: BaseException, path: Path) -> AcistoreError:
     """What a database error means to the owner of the store."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _DAMAGE:
-        return StoreDamaged(
-            f"the store's database {path} is damaged: {error}",
-            next_step=f"put {path.name} back from a backup of the store; this version can't rebuild it",
-        )
+    unreadable = isinstance(error, UnicodeDecodeError)  # the message itself cites what is damaged
+    if (
+        unreadable
+        or code in _DAMAGE
+        or (code == sqlite3.SQLITE_ERROR and any(words in str(error) for words in _ODD_SCHEMA))
+    ):
+        return StoreDamaged(f"the store's database {path} is damaged: {error}", next_step=REPAIR)
     if code == sqlite3.SQLITE_FULL or _free_space(path) < PAGE_SIZE:
+        return DiskFull(
+            f"the disk of the store {path.parent} is full",
+            facts={"free": f"{_free_space(path)} bytes", "needed": "room for a database transaction"},
+            next_step="acistore gc",
+        )
+    if code == sqlite3.SQLITE_BUSY:
         return StoreUnavailable(
-            f"the disk of the store {path.parent} is full", next_step="make room on that disk, then acistore gc"
+            f"another process has been writing to the store {path.parent} for a long time",
+            facts={"waited": f"{BUSY_TIMEOUT:.0f} seconds"},
+            next_step="try again",
         )
     return StoreUnavailable(f"the store's database {path} can't be used: {error}")
 
@@ -102,20 +220,61 @@ def _free_space(path: Path) -> int:
         return PAGE_SIZE
 
 
+# --- copies and checks
+
+
 def copy(source: Path, target: Path) -> None:
-    """A copy of a database as of one moment, whoever else is writing to it; on disk when this returns."""
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as duplicate:
+    """A copy of a database as of one moment, whoever else is writing to it. Raises StoreDamaged, DiskFull."""
+    with (
+        store_errors(source),
+        closing(sqlite3.connect(source)) as original,
+        closing(sqlite3.connect(target)) as duplicate,
+    ):
         original.backup(duplicate)
 
 
-def integrity_problems(database: Database) -> list[str]:
+def integrity_problems(connection: Connection) -> list[str]:
     """What SQLite finds wrong with the file, its indexes and its references; nothing when all is well."""
-    with database.read() as connection:
-        rows = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        return [f"database: {row}" for row in rows if row != "ok"] + reference_problems(connection)
+    rows = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    return [str(row) for row in rows if row != "ok"] + reference_problems(connection)
 
 
 def reference_problems(connection: Connection) -> list[str]:
     """Rows that refer to others that are not there."""
     orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    return [f"database: a row of {orphan[0]} refers to a missing one of {orphan[2]}" for orphan in orphans]
+    return [f"a row of {orphan[0]} refers to a missing one of {orphan[2]}" for orphan in orphans]
+
+
+def schema_problems(connection: Connection, create: Callable[[Connection], None]) -> list[str]:
+    """Tables and indexes that are not as `create` makes them."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as fresh:
+        create(fresh)
+        right = _definitions(fresh)
+    engine.dispose()
+    found = _definitions(connection)
+    return [
+        f"the definition of {name} is not what it was"
+        for name in {**right, **found}
+        if right.get(name) != found.get(name)
+    ]
+
+
+def _definitions(connection: Connection) -> dict[str, list[str]]:
+    """The words of what made each table and index, in an order and a spelling that migrations don't change."""
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    return {
+        name: sorted(sql.replace('"', "").replace("(", " ( ").replace(")", " ) ").replace(",", " , ").split())
+        for name, sql in rows
+        if not name.startswith("sqlite_")
+    }
+
+
+def sequence_problems(connection: Connection) -> list[str]:
+    """Tables whose next numeric key would be one that is in use."""
+    rows = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
+    return [
+        f"the next key of {name} is in use"
+        for name, number in rows
+        if (connection.exec_driver_sql(f'SELECT max(id) FROM "{name}"').scalar() or 0) > number  # noqa: S608
+    ]

@@ -1,38 +1,38 @@
 """Store: the face that everyone else sees. Each job has a file of its own beside this one."""
 
+import logging
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
-from sqlalchemy import inspect, select
-
+from acistore.archive.tar import Entry
 from acistore.config import Limits
-from acistore.errors import (
-    AmbiguousImage,
-    ImageInUse,
-    ImageNotFound,
-    InvalidName,
-    StoreDamaged,
-    StoreTooNew,
-)
+from acistore.errors import AmbiguousImage, DiskFull, ImageInUse, ImageNotFound, InvalidName, StoreDamaged
 from acistore.naming import ImageID, ImageName
-from acistore.store import changes, index, schema
-from acistore.store.collect import Rules, collect
+from acistore.store import changes, difference, index, inside, schema
+from acistore.store.choose import Rules
+from acistore.store.collect import collect, plan
+from acistore.store.difference import Change
 from acistore.store.disk import Disk
 from acistore.store.export import export
-from acistore.store.ingest import Admit, Provenance, ingest
-from acistore.store.packs import LocalPacks
-from acistore.store.records import Admission, Collected, Remote, StoredImage, VerifyReport
-from acistore.store.sqlite import Database
-from acistore.store.verify import verify
-from acistore.store.workspace import Workspace
+from acistore.store.heal import heal
+from acistore.store.ingest import Admit, ingest
+from acistore.store.inside import Occurrence
+from acistore.store.opening import open_disk
+from acistore.store.rebuild import rebuild
+from acistore.store.records import Admission, Collected, Rebuilt, Remote, StoredImage, Usage, VerifyReport
+from acistore.store.rewrite import rewrite
+from acistore.store.verify import Unwatched, VerifyProgress, verify
+
+Result = TypeVar("Result")
 
 ID_PREFIX = "sha512-"
-# The revision of a database in which migrations were begun, and none has ended.
-UNFINISHED = "none"
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -41,35 +41,29 @@ class Store:
     Opened with `Store.open`, closed by leaving its `with` block.
     """
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, resources: ExitStack) -> None:
         self._disk = disk
         self._database = disk.database
+        self._resources = resources
 
     @classmethod
     def open(cls, directory: Path | str) -> Self:
         """Opens the store in a directory; makes it when there is none, upgrades it when it is older.
 
-        Raises StoreUnavailable, StoreTooNew, StoreDamaged.
+        Where the directory can only be read, so can the store: what would change it raises StoreUnavailable.
+        Raises StoreUnavailable, DiskFull, StoreTooNew, StoreDamaged.
         """
-        workspace = Workspace(Path(directory))
-        workspace.create()
-        packs = LocalPacks(workspace.packs)
-        if not workspace.database.exists() and packs.list():
-            raise StoreDamaged(
-                f"the store {directory} has packs, but its database {workspace.database.name} is missing",
-                facts={"packs": str(len(packs.list()))},
-                next_step=f"put {workspace.database.name} back from a backup; this version can't rebuild it",
-            )
-        database = Database(workspace.database)
-        try:
-            _prepare(database)
-        except BaseException:
-            database.close()
-            raise
-        return cls(Disk(database, packs, workspace))
+        with ExitStack() as resources:
+            disk = open_disk(Path(directory), resources)
+            return cls(disk, resources.pop_all())
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may change the store."""
+        return self._database.writable
 
     def close(self) -> None:
-        self._database.close()
+        self._resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +95,8 @@ class Store:
                 self._disk,
                 limit=limit,
                 admit=admit or (lambda _id, _manifest: Admission("unverified", _now())),
-                provenance=Provenance(remote, latest),
+                remote=remote,
+                latest=latest,
             )
 
     @contextmanager
@@ -147,12 +142,13 @@ class Store:
 
     def find(self, name: ImageName) -> StoredImage:
         """The best of the `matches`. Raises ImageNotFound."""
-        found = self.matches(name)
-        if not found:
+        with self._database.read() as connection:
+            found = index.best_by_name(connection, name)
+        if found is None:
             raise ImageNotFound(
                 f"no image in the store is {name}", next_step=shlex.join(["acistore", "fetch", str(name)])
             )
-        return found[0]
+        return found
 
     def list(self) -> Sequence[StoredImage]:
         """Every image, newest import first."""
@@ -194,9 +190,70 @@ class Store:
         with self._database.read() as connection:
             return index.unique_size(connection, image)
 
-    def verify(self, images: Sequence[StoredImage] | None = None) -> VerifyReport:
+    def verify(
+        self, images: Sequence[StoredImage] | None = None, *, progress: VerifyProgress | None = None
+    ) -> VerifyReport:
         """Hashes images again, or with None everything: database, packs, images. Damage is in the report."""
-        return verify(images, self._disk)
+        return verify(images, self._disk, progress or Unwatched())
+
+    def heal(self, image: StoredImage, archive: BinaryIO, *, limit: int = Limits().unpacked_size) -> None:
+        """Replaces what is damaged of an image by what a copy of its archive has, plain or compressed, whoever
+        that came from: its SHA-512 has to be the image ID. Raises ImageMismatch, ArchiveRefused, DiskFull."""
+        heal(image, archive, self._disk, limit=limit)
+
+    def rewrite(self, packs: Iterable[str]) -> Sequence[str]:
+        """Writes what is needed of packs to new ones, which mends what is damaged beside it; returns those in
+        which something is damaged that is needed, and which stay as they are."""
+        return [name for name in packs if not self._rewritten(name)]
+
+    def _rewritten(self, pack: str) -> bool:
+        try:
+            rewrite(pack, self._disk)
+        except StoreDamaged:
+            return False
+        return True
+
+    @staticmethod
+    def rebuild(directory: Path | str) -> Rebuilt:
+        """Makes the index of a store again from its packs; nobody may have the store open, or is waited for.
+
+        Raises StoreUnavailable, DiskFull.
+        """
+        return rebuild(Path(directory))
+
+    # --- inside
+
+    def files(self, image: ImageID | StoredImage) -> Sequence[Entry]:
+        """Every file of the image, its rootfs being `/`, a directory before what is in it.
+
+        This and what follows is no use of an image that a collection would respect. Raises ImageNotFound,
+        StoreDamaged.
+        """
+        return inside.files(self._given(image), self._disk)
+
+    @contextmanager
+    def read_file(self, image: ImageID | StoredImage, path: str) -> Iterator[Iterator[bytes]]:
+        """The content of a file of the image, in pieces, while its `with` block lasts.
+
+        Symbolic links are followed as in a system that has the image's rootfs as its root, hard links as well; a
+        sparse file has its holes. The path is absolute, with or without its first slash. Raises PathNotFound,
+        FileUnusable for what is not a file, StoreDamaged, at the latest before the last piece, when the content
+        is not what was stored, and ImageNotFound.
+        """
+        with inside.open_file(self._given(image), path, self._disk) as pieces:
+            yield pieces
+
+    def diff(self, old: ImageID | StoredImage, new: ImageID | StoredImage) -> Sequence[Change]:
+        """How the files of two images differ, a directory before what is in it."""
+        return difference.diff(self._given(old), self._given(new), self._disk)
+
+    def which(self, wanted: str) -> Sequence[Occurrence]:
+        """The images that hold a path (with or without its first slash; no link is followed) or a body
+        (`sha512-` and 128 hex digits), the newest import first. Raises InvalidName for a digest that is none."""
+        return inside.which(wanted, self._disk)
+
+    def _given(self, image: ImageID | StoredImage) -> StoredImage:
+        return image if isinstance(image, StoredImage) else self.get(image)
 
     # --- out
 
@@ -225,25 +282,71 @@ class Store:
                 changes.record_latest(connection, image)
 
     def touch(self, image: StoredImage) -> None:
-        """Notes that the image was used now, which a garbage collection respects."""
-        with self._database.write() as connection:
-            changes.record_use(connection, image, _now())
+        """Notes that the image was used now, which a garbage collection respects. Where nothing can be noted, on
+        a full disk or one that can only be read, nothing is."""
+        if self.writable:
+            try:
+                with self._database.write() as connection:
+                    changes.record_use(connection, image, _now())
+            except DiskFull as error:
+                log.info("the use of %s was not noted: %s", image.id, error.message)
+
+    def pin(self, image: StoredImage) -> None:
+        """Keeps the image until it is unpinned: `collect` and `remove` leave it alone. Raises ImageNotFound."""
+        self._set_pinned(image, True)
+
+    def unpin(self, image: StoredImage) -> None:
+        """Ends what `pin` began. Raises ImageNotFound."""
+        self._set_pinned(image, False)
+
+    def _set_pinned(self, image: StoredImage, pinned: bool) -> None:
+        def job() -> None:
+            with self._database.write() as connection:
+                if index.image_by_id(connection, image.id) is None:
+                    raise ImageNotFound(f"{image.id} was removed from the store")
+                changes.record_pin(connection, image, pinned)
+
+        self._with_reserve(job)
 
     def remove(self, images: Iterable[StoredImage], *, force: bool = False) -> int:
         """Takes images out, all or none; returns the bytes that the next collection can free.
 
         Raises ImageInUse for one that is pinned, or needed by another that stays, unless `force`.
         """
-        going = {image.key: image for image in images}
+        return self._with_reserve(partial(self._remove, {image.key for image in images}, force))
+
+    def _remove(self, going: set[int], force: bool) -> int:
         with self._database.write() as connection:
+            images = index.images(connection, schema.image.c.id.in_(going))
             if not force:
-                for image in going.values():
-                    users = [each for each in index.dependents(connection, image) if each.key not in going]
-                    _refuse_if_in_use(image, users)
-            return sum(
-                changes.remove_image(connection, image)[1]
-                for image in index.images(connection, schema.image.c.id.in_(going))
-            )
+                for image in images:
+                    _refuse_if_in_use(image, index.dependents(connection, image, without=going))
+            return sum(changes.remove_image(connection, image).size for image in images)
+
+    def _with_reserve(self, job: Callable[[], Result]) -> Result:
+        """Does what little has to be done even on a full disk: then the room that was kept for it is used."""
+        try:
+            return job()
+        except DiskFull:
+            if not self._disk.workspace.give_up_reserve():
+                raise
+            return job()
+
+    def usage(self) -> Usage:
+        """What the store holds, and what it occupies on disk."""
+        reclaimable = self.collect(grace_period=timedelta(0), dry_run=True).freed_size
+        with self._database.read() as connection:
+            images = index.images(connection)
+            unique = index.unique_sizes(connection)
+            bodies = index.bodies_size(connection)
+        return Usage(
+            images=len(images),
+            apparent_size=sum(image.size for image in images),
+            unique_size=bodies,
+            disk_size=self._disk.workspace.disk_size(),
+            reclaimable_size=reclaimable,
+            per_image=tuple((image, unique.get(image.key, 0)) for image in images),
+        )
 
     def collect(
         self,
@@ -255,8 +358,13 @@ class Store:
     ) -> Collected:
         """Collects garbage: images not used within the grace period and not among the newest `keep` of their
         name, the least recently used beyond `max_size` bytes, and every byte that nothing refers to."""
+        rules = Rules(grace_period, keep, max_size)
+        if dry_run:
+            return plan(rules, _now(), self._disk)
         with self._disk.workspace.writing():
-            return collect(Rules(grace_period, keep, max_size, dry_run), _now(), self._disk)
+            collected = collect(rules, _now(), self._disk)
+            self._disk.workspace.lay_in_reserve()
+        return collected
 
     gc = collect
 
@@ -274,32 +382,3 @@ def _refuse_if_in_use(image: StoredImage, users: Sequence[StoredImage]) -> None:
             facts={"id": str(image.id)} | {"needed by": ", ".join(str(user.id) for user in users)},
             next_step=f"acistore rm --force {image.id}",
         )
-
-
-def _prepare(database: Database) -> None:
-    """Makes the tables in a new database, upgrades those of an older one, refuses a newer one."""
-    revision = _revision(database)
-    if revision == schema.REVISION:
-        return
-    if revision is None:
-        with database.write() as connection:
-            if not inspect(connection).has_table(schema.version.name):
-                schema.create(connection)
-        return
-    from acistore.store import migrate  # noqa: PLC0415 - Alembic takes longer to import than most commands run
-
-    if revision not in {UNFINISHED, *migrate.known_revisions()}:
-        raise StoreTooNew(
-            f"the store {database.path.parent} was written by a newer acistore",
-            facts={"schema": revision, "known here": schema.REVISION},
-            next_step="upgrade acistore",
-        )
-    migrate.upgrade(database.path)
-
-
-def _revision(database: Database) -> str | None:
-    """The schema's revision; None where no schema was made yet."""
-    with database.read() as connection:
-        if not inspect(connection).has_table(schema.version.name):
-            return None
-        return connection.execute(select(schema.version.c.version_num)).scalar_one_or_none() or UNFINISHED

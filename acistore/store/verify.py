@@ -1,88 +1,138 @@
-"""Is what is in the store what was stored? Database, packs and images are read in full and hashed again."""
+"""Is what is in the store what was stored? Database, packs and images are read in full and hashed again.
+
+Packs against their own digests and against the index; images against their IDs, and what the index says of them
+against their archives. What the database says of itself is in consistency.py.
+"""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Protocol, TypeVar
 
-from acistore.errors import ImageNotFound, StoreDamaged
-from acistore.store import index, sqlite
+from acistore.errors import AcistoreError, ImageNotFound, StoreDamaged
+from acistore.store import consistency, index
 from acistore.store.disk import Disk
 from acistore.store.export import OpenImage, open_image
-from acistore.store.pipeline import Hashing
+from acistore.store.heal import lost_bodies
 from acistore.store.records import Damage, StoredImage, VerifyReport
 
+Value = TypeVar("Value")
 
-def verify(images: Sequence[StoredImage] | None, disk: Disk) -> VerifyReport:
+
+class VerifyProgress(Protocol):
+    """What a caller may pass to follow a check. `advance` comes from several threads."""
+
+    def start(self, what: str, total: int | None) -> object:
+        """So many bytes are going to be read."""
+        ...
+
+    def advance(self, count: int) -> object: ...
+    def done(self) -> object: ...
+
+
+class Unwatched:
+    """Follows nothing."""
+
+    def start(self, what: str, total: int | None) -> None: ...
+    def advance(self, count: int) -> None: ...
+    def done(self) -> None: ...
+
+
+def verify(images: Sequence[StoredImage] | None, disk: Disk, progress: VerifyProgress) -> VerifyReport:
     """Checks these images, or with None the whole store: the database, every pack and every image.
 
     Damage is reported, not raised; only a database that can't be read at all raises StoreDamaged.
     """
     damaged: list[Damage] = []
+    packs: list[str] = []
     if images is None:
-        damaged += [Damage(None, problem) for problem in sqlite.integrity_problems(disk.database)]
+        damaged += consistency.database_damage(disk.database)
         with disk.database.read() as connection:
-            images = index.images(connection)
-        damaged += list(_pack_damage(disk))
-    size = 0
-    for image in images:
-        size += image.size
-        damaged += list(_image_damage(image, disk))
+            images, packs = index.images(connection), index.pack_names(connection)
+    size = sum(image.size for image in images)
+    if images or packs:
+        progress.start("verifying", size + sum(map(disk.packs.size, packs)))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        damaged += _all(pool, partial(_pack_damage, disk=disk, advance=progress.advance), packs)
+        damaged += _all(pool, partial(_image_damage, disk=disk, advance=progress.advance), images)
+    progress.done()
     return VerifyReport(len(images), size, tuple(damaged))
 
 
-def _image_damage(image: StoredImage, disk: Disk) -> Iterator[Damage]:
+def _all(
+    pool: ThreadPoolExecutor, check: Callable[[Value], Iterable[Damage]], values: Sequence[Value]
+) -> list[Damage]:
+    return [damage for found in pool.map(lambda value: list(check(value)), values) for damage in found]
+
+
+def _pack_damage(name: str, disk: Disk, advance: Callable[[int], object]) -> Iterator[Damage]:
+    """Bytes of a pack that are not what they were, and rows of the index that don't fit it."""
+    with disk.database.read() as connection:
+        rows = index.live_contents(connection, name)
+        state = next(iter(index.pack_states(connection, [name])), None)
+    if state is None:
+        return  # collected meanwhile
+    try:
+        with disk.packs.open(name) as pack:
+            problems = list(pack.problems(advance))
+            yield from (Damage(None, problem, pack=name) for problem in problems)
+            if not problems:
+                yield from consistency.pack_damage(state, rows, pack)
+    except FileNotFoundError:
+        with disk.database.read() as connection:
+            if index.pack_exists(connection, name):
+                yield Damage(None, f"pack {name} is missing", pack=name)
+    except StoreDamaged as error:
+        yield Damage(None, error.message, pack=name)
+    except OSError as error:
+        yield Damage(None, f"pack {name} can't be read: {error.strerror}", pack=name)
+
+
+def _image_damage(image: StoredImage, disk: Disk, advance: Callable[[int], object]) -> Iterator[Damage]:
     try:
         with open_image(image, disk) as opened:
-            if _has_its_id(image, opened):
+            size = _size_if_sound(image, opened, advance)
+            if size is None:
+                yield from _damaged_bodies(image, disk) or [
+                    Damage(image, "its tar has another SHA-512 than its image ID", pack=opened.skeleton_pack)
+                ]
                 return
-            yield from _damaged_bodies(image, opened, disk) or [
-                Damage(image, "its tar has another SHA-512 than its image ID")
-            ]
+            problems = consistency.image_problems(image, size, opened, disk.database)
+            if problems and not _is_gone(image, disk):
+                yield from (Damage(image, problem, in_index=True) for problem in problems)
     except ImageNotFound:
         return  # removed while others were verified
-    except StoreDamaged as error:
-        yield Damage(image, error.message)
+    except AcistoreError as error:
+        if not _is_gone(image, disk):
+            yield Damage(image, error.message)
 
 
-def _has_its_id(image: StoredImage, opened: OpenImage) -> bool:
+def _is_gone(image: StoredImage, disk: Disk) -> bool:
+    with disk.database.read() as connection:
+        found = index.image_by_id(connection, image.id)
+    return found is None or found.key != image.key
+
+
+def _size_if_sound(image: StoredImage, opened: OpenImage, advance: Callable[[int], object]) -> int | None:
+    """The bytes of the image's tar; None when they are not those that its ID stands for."""
+    hasher, size = hashlib.sha512(), 0
     try:
-        with Hashing() as whole:
-            for _chunk in whole.through(opened.tar()):
-                pass
-            return whole.digest() == image.id.digest
+        for chunk in opened.tar():
+            hasher.update(chunk)
+            size += len(chunk)
+            advance(len(chunk))
     except StoreDamaged:
-        return False
+        return None
+    return size if hasher.digest() == image.id.digest else None
 
 
-def _damaged_bodies(image: StoredImage, opened: OpenImage, disk: Disk) -> list[Damage]:
+def _damaged_bodies(image: StoredImage, disk: Disk) -> list[Damage]:
     """The bodies of a damaged image that are not what they were, by the paths they have in it."""
     damaged = []
-    for digest in opened.bodies:
-        hasher = hashlib.sha512()
-        try:
-            for chunk in opened.body(digest, 0):
-                hasher.update(chunk)
-            what = None if hasher.digest() == digest else "its body has another SHA-512"
-        except StoreDamaged as error:
-            what = error.message
-        if what:
-            with disk.database.read() as connection:
-                paths = index.paths_of(connection, image, digest)
-            damaged += [Damage(image, what, path.decode(errors="surrogateescape")) for path in paths]
+    for digest, place, what in lost_bodies(image, disk):
+        with disk.database.read() as connection:
+            paths = index.paths_of(connection, image, digest)
+        damaged += [Damage(image, what, path.decode(errors="surrogateescape"), pack=place.pack) for path in paths]
     return damaged
-
-
-def _pack_damage(disk: Disk) -> Iterator[Damage]:
-    """Damage that no image would show: tables of contents, padding, manifests, records."""
-    with disk.database.read() as connection:
-        names = index.pack_names(connection)
-    for name in names:
-        try:
-            with disk.packs.open(name) as reader:
-                for _content, problem in reader.problems():
-                    yield Damage(None, problem)
-        except FileNotFoundError:
-            with disk.database.read() as connection:
-                if index.pack_exists(connection, name):
-                    yield Damage(None, f"pack {name} is missing")
-        except (StoreDamaged, OSError) as error:
-            yield Damage(None, f"pack {name} can't be read: {error}")

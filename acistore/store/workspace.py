@@ -1,27 +1,40 @@
 """The directories of a store on disk, and its private files: unfinished packs, and downloads on their way in.
 
 A file here is locked (flock) by whoever is writing it; what is not locked was left behind and may be collected.
+Who may read and write is what the store's own directory says, whatever the umask of whoever adds a file.
 """
 
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from acistore.errors import StoreUnavailable
+from acistore.errors import DiskFull, StoreUnavailable
 
 BUFFER = 1 << 20
+# Bytes kept for the day when the disk is full: what a garbage collection has to write before it frees anything.
+RESERVE = 8 << 20
+# The reserve is laid in only where this many times as much is free.
+ROOM_FOR_RESERVE = 8
+
+log = logging.getLogger(__name__)
 
 
 class Workspace:
     """The places of a store. A new one belongs to its user alone: packs hold the content of every file, those
-    that only root may read in an image too. `spool/` and `tmp/` are private even where the rest is opened up."""
+    that only root may read in an image too.
+
+    Where its directory was opened to a group or to everybody (`chmod`), what is added is opened alike; `spool/`
+    and `tmp/` at most to a group that may write. `writable` is whether this process may change the store.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -29,39 +42,141 @@ class Workspace:
         self.packs = root / "packs"
         self.spool = root / "spool"
         self.tmp = root / "tmp"
+        self.reserve = root / "reserve"
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may change what is there, or make what is not there yet."""
+        places = [place for place in (self.root, self.database, self.packs) if place.exists()]
+        return all(os.access(place, os.W_OK) for place in places) if places else True
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Tells failures of the disk as what they mean for the store. Raises StoreUnavailable."""
+        """Tells failures of the disk as what they mean for the store. Raises StoreUnavailable, DiskFull."""
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreUnavailable(
-                    f"the disk of the store {self.root} has too little room",
-                    facts={
-                        "free": f"{shutil.disk_usage(self.root).free} bytes",
-                        "needed": "the image as it is served and, until that is stored, its new content as well",
-                    },
-                    next_step="acistore gc",
-                ) from error
+            if is_full(error):
+                raise self.full("the image as it is served and, until that is stored, its new content") from error
             raise StoreUnavailable(f"the store {self.root} can't be written: {error.strerror or error}") from error
 
+    def full(self, needed: str) -> DiskFull:
+        """The error for a disk that has too little room."""
+        return DiskFull(
+            f"the disk of the store {self.root} has too little room",
+            facts={"free": f"{self.free()} bytes", "needed": needed},
+            next_step="acistore gc",
+        )
+
+    def free(self) -> int:
+        """The bytes that this process may still write."""
+        return shutil.disk_usage(self.root).free
+
+    def disk_size(self) -> int:
+        """The bytes on disk of everything in the store's directory that this process may look at."""
+        return sum(disk_size(Path(top, name)) for top, _, names in os.walk(self.root) for name in names)
+
     def create(self) -> None:
-        """Makes the directories that are missing. Raises StoreUnavailable."""
-        try:
+        """Makes what is missing, and sees to who may use it. Raises StoreUnavailable, DiskFull."""
+        with self._making():
             self.root.parent.mkdir(parents=True, exist_ok=True)
-            self.root.mkdir(mode=0o700, exist_ok=True)
-            self.packs.mkdir(exist_ok=True)
-            for directory in (self.spool, self.tmp):
-                directory.mkdir(mode=0o700, exist_ok=True)
-            for directory in (self.packs, self.spool, self.tmp):
+            if _made(self.root, 0o700):
+                sync_directory(self.root.parent)
+            modes = self._modes
+            private = modes & 0o2770 if modes & stat.S_IWGRP else 0o700
+            new = False
+            for directory, mode in ((self.packs, modes), (self.spool, private), (self.tmp, private)):
                 _refuse_link(directory)
+                if _made(directory, mode):
+                    self._settle(directory, mode)
+                    new = True
+            with suppress(FileExistsError), open(self.database, "xb") as database:
+                self._settle(Path(database.name), self._file_modes)
+                os.fsync(database.fileno())
+                new = True
+            if new:
+                sync_directory(self.root)
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
+            if is_full(error):
+                raise self.full("room for a few directories") from error
             raise StoreUnavailable(
                 f"the store {self.root} can't be made: {error.strerror}",
                 next_step="choose another place with --dir DIR",
             ) from error
+
+    # --- who may use it
+
+    @property
+    def _modes(self) -> int:
+        """Of a directory whose content anybody who may use the store may use."""
+        return self.root.stat().st_mode & 0o2777 | 0o700
+
+    @property
+    def _file_modes(self) -> int:
+        return self._modes & 0o666
+
+    def _settle(self, path: Path, mode: int) -> None:
+        """Gives what was just made the mode that it should have, and the store's owner where root made it."""
+        owner = self.root.stat()
+        status = path.stat()
+        if os.geteuid() == 0 and (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        elif status.st_uid == os.geteuid() and status.st_gid != owner.st_gid:
+            with suppress(PermissionError):  # not a group of ours: the directory is not shared with it
+                os.chown(path, -1, owner.st_gid)
+        if stat.S_IMODE(status.st_mode) != mode and os.geteuid() in (0, status.st_uid):
+            path.chmod(mode)
+
+    # --- who is using it
+
+    @contextmanager
+    def in_use(self, *, alone: bool = False) -> Iterator[None]:
+        """Holds the store as one of its users, or `alone`: to replace its database under nobody's feet.
+
+        Waits for as long as others forbid it. Raises StoreUnavailable.
+        """
+        try:
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise StoreUnavailable(f"the store {self.root} can't be read: {error.strerror}") from error
+        try:
+            kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("waiting for other processes that use the store %s", self.root)
+                fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # --- the reserve
+
+    def lay_in_reserve(self) -> None:
+        """Sees that the reserve is there, if there is ample room for it."""
+        try:
+            if disk_size(self.reserve) >= RESERVE or self.free() < RESERVE * ROOM_FOR_RESERVE:
+                return
+            with open(self.reserve, "wb", opener=_open_or_make) as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE)
+            self._settle(self.reserve, self._file_modes)
+        except OSError as error:
+            log.debug("no reserve is kept in %s: %s", self.root, error.strerror)
+
+    def give_up_reserve(self) -> bool:
+        """Frees the reserve, for what has to be written on a full disk; whether there was one."""
+        try:
+            self.reserve.unlink()
+        except OSError:
+            return False
+        return True
+
+    # --- files
 
     @contextmanager
     def scratch(self) -> Iterator[BinaryIO]:
@@ -69,6 +184,7 @@ class Workspace:
         path = self.tmp / uuid.uuid4().hex
         with _lock_named(path, waiting=lambda: None) as file:
             try:
+                self._settle(path, self._file_modes)
                 yield file
             finally:
                 path.unlink(missing_ok=True)
@@ -83,6 +199,7 @@ class Workspace:
         with _lock_named(path, waiting) as file:
             file.truncate(0)
             try:
+                self._settle(path, self._file_modes)
                 yield file
             finally:
                 path.unlink(missing_ok=True)
@@ -111,6 +228,15 @@ def _open_plain(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
+def _made(directory: Path, mode: int) -> bool:
+    """Makes a directory if it is missing; whether it was."""
+    try:
+        directory.mkdir(mode=mode)
+    except FileExistsError:
+        return False
+    return True
+
+
 def _refuse_link(directory: Path) -> None:
     """What is written into a store must not end up elsewhere. Raises StoreUnavailable."""
     if directory.is_symlink():
@@ -125,6 +251,11 @@ def _is_named(file: BinaryIO, path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the system says that there is no room on the disk, or none left for this user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
@@ -143,13 +274,17 @@ def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
 
 def plain_files(directory: Path) -> list[Path]:
     """The regular files of a directory: no links, pipes or whatever else somebody has put there."""
-    return sorted(path for path in directory.iterdir() if path.is_file() and not path.is_symlink())
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def disk_size(path: Path) -> int:
     """The bytes that a file occupies on disk; 0 when it is gone."""
     try:
-        return path.stat().st_blocks * 512
+        return path.lstat().st_blocks * 512
     except FileNotFoundError:
         return 0
 

@@ -103,13 +103,16 @@ def expected(top: Path, prefix: str = "") -> Iterator[Entry]:
 
 
 def settled(entries: list[Entry]) -> dict[str, Entry]:
-    """Entries by path, in the form that `expected` has: hard links resolved, times in whole seconds."""
+    """Entries by path, in the form that `expected` has: hard links resolved, times in whole seconds, and without
+    extended attributes."""
     found = {entry.path: entry for entry in entries}
     assert len(found) == len(entries)
     for entry in entries:
         if entry.kind == "hardlink":
             found[entry.path] = replace(found[entry.target or ""], path=entry.path)
-    return {path: replace(entry, mtime=entry.mtime // _BILLION * _BILLION) for path, entry in found.items()}
+    return {
+        path: replace(entry, mtime=entry.mtime // _BILLION * _BILLION, xattrs=()) for path, entry in found.items()
+    }
 
 
 def _kind(mode: int) -> Kind:

@@ -20,7 +20,8 @@ from tests.images import image
 
 COMMANDS = [
     *(["discover"], ["fetch"], ["trust", "add"], ["trust", "list"], ["trust", "remove"]),
-    *(["list"], ["show"], ["rm"], ["gc"], ["verify"], ["export"], ["completion"]),
+    *(["list"], ["show"], ["files"], ["cat"], ["diff"], ["which"]),
+    *(["df"], ["pin"], ["unpin"], ["rm"], ["gc"], ["verify"], ["export"], ["completion"]),
 ]
 HEAVY = ["sqlalchemy", "alembic", "httpx", "lxml", "gnupg", "rich", "zstandard", "isal"]
 

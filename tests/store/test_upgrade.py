@@ -1,5 +1,7 @@
 """Schema revisions: a new store, an older one, a newer one."""
 
+import hashlib
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -12,6 +14,7 @@ from alembic.script import ScriptDirectory
 
 from acistore.errors import StoreTooNew
 from acistore.store import Store, migrate, schema
+from acistore.store.workspace import Workspace
 from tests.images import image
 from tests.store.conftest import add, exported
 
@@ -37,7 +40,9 @@ def dump(database: Path) -> list[tuple[str, ...]]:
 
 def _words(sql: str) -> str:
     """The words of a CREATE statement in a fixed order: that of its constraints means nothing."""
-    return " ".join(sorted(sql.replace("(", " ( ").replace(")", " ) ").replace(",", " , ").split()))
+    return " ".join(
+        sorted(sql.replace('"', "").replace("(", " ( ").replace(")", " ) ").replace(",", " , ").split())
+    )
 
 
 @pytest.fixture
@@ -48,9 +53,10 @@ def migrations(tmp_path: Path) -> Path:
 
 def test_the_migrations_make_the_same_schema_as_a_new_store(directory: Path, tmp_path: Path) -> None:
     Store.open(directory).close()
-    migrated = tmp_path / "migrated.db"
+    migrated = Workspace(tmp_path / "migrated")
+    migrated.create()
     migrate.upgrade(migrated)
-    assert dump(migrated) == dump(directory / "acistore.db")
+    assert dump(migrated.database) == dump(directory / "acistore.db")
 
 
 def test_the_schema_of_the_code_is_the_newest_revision() -> None:
@@ -62,7 +68,7 @@ def test_an_older_store_is_upgraded_after_a_copy_was_made(directory: Path, migra
     with Store.open(directory) as store:
         stored = add(store, archive)
     (migrations / "versions" / "next.py").write_text(NEXT.format(head=schema.REVISION, last=""))
-    aside = migrate.upgrade(directory / "acistore.db", location=migrations)
+    aside = migrate.upgrade(Workspace(directory), location=migrations)
     with closing(sqlite3.connect(directory / "acistore.db")) as database:
         assert database.execute("SELECT note FROM image").fetchall() == [("upgraded",)]
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -79,7 +85,7 @@ def test_a_failed_upgrade_leaves_the_store_as_it_was(directory: Path, migrations
     broken = NEXT.format(head=schema.REVISION, last="raise OSError('the power went off')")
     (migrations / "versions" / "next.py").write_text(broken)
     with pytest.raises(OSError, match="power"):
-        migrate.upgrade(directory / "acistore.db", location=migrations)
+        migrate.upgrade(Workspace(directory), location=migrations)
     assert dump(directory / "acistore.db") == before
     with Store.open(directory) as store:
         assert exported(store, store.list()[0]) == archive
@@ -92,11 +98,45 @@ def test_opening_upgrades_by_itself(directory: Path) -> None:
         for kind, name, _sql in dump(directory / "acistore.db"):
             if kind == "table" and not name.startswith("sqlite_"):
                 database.execute(f"DROP TABLE {name}")
-        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        database.execute(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL,"
+            " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
     with Store.open(directory) as store:
         add(store, image())
         assert store.verify().ok
     assert list(directory.glob("acistore.db.before-*"))
+
+
+REVISIONS = sorted((Path(__file__).parent / "revisions").glob("*.tar.xz"))
+
+
+@pytest.mark.parametrize("archive", REVISIONS, ids=[path.name.partition(".")[0] for path in REVISIONS])
+def test_a_store_of_each_earlier_revision_opens_upgrades_and_verifies(archive: Path, tmp_path: Path) -> None:
+    subprocess.run(["tar", "-xJf", archive, "-C", tmp_path], check=True)
+    held = json.loads(archive.with_name(archive.name.partition(".")[0] + ".json").read_text())
+    with Store.open(tmp_path / "store") as store:
+        images = store.list()
+        assert [(str(each.id), each.name, dict(each.labels), each.size) for each in images] == [
+            (each["id"], each["name"], each["labels"], each["size"]) for each in held
+        ]
+        for image_, known in zip(images, held, strict=True):
+            assert (image_.pinned, image_.latest) == (known["pinned"], known["latest"])
+            assert image_.imported_at.isoformat() == known["imported_at"]
+            assert image_.last_used_at.isoformat() == known["last_used_at"]
+            assert [each.url for each in store.remotes(image_)] == known["remotes"]
+            assert [[each.verdict, each.fingerprint] for each in store.admissions(image_)] == known["admissions"]
+        assert store.verify().damaged == ()
+        for each in images:
+            assert hashlib.sha512(exported(store, each)).digest() == each.id.digest
+        add(store, image())
+        store.collect()
+        assert store.verify().damaged == ()
+
+
+def test_there_is_a_store_of_every_earlier_revision() -> None:
+    kept = {path.name.partition(".")[0] for path in REVISIONS}
+    assert kept == migrate.known_revisions() - {schema.REVISION}
 
 
 def test_a_newer_store_is_refused_and_untouched(directory: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_row_that_points_elsewhere_is_noticed(store: Store, directory: Path) -
     add(store, image(files=FILES))
     with closing(sqlite3.connect(directory / "acistore.db")) as database, database:
         database.execute("UPDATE blob SET offset = offset + 1 WHERE size = 3500")
-    assert [each.path for each in store.verify().damaged] == ["rootfs/etc/os-release"]
+    assert [each.path for each in store.verify().damaged if each.image] == ["rootfs/etc/os-release"]
 
 
 def test_a_database_that_is_no_database_is_damage(directory: Path) -> None:

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from acistore.archive.tar.entry import Entry, Kind
-from acistore.archive.tar.extended import Extras, decimal, in_range, nanoseconds, sparse_size
+from acistore.archive.tar.extended import (
+    Extras,
+    decimal,
+    extended_attributes,
+    in_range,
+    nanoseconds,
+    sparse_size,
+)
 from acistore.archive.tar.header import GNU_MAGIC, Header, full_name, number, owner, size, text
 
 _KINDS: dict[bytes, Kind] = {
@@ -72,6 +79,7 @@ def describe(header: Header, block: bytes, extras: Extras) -> Member:
         size=stored if real_size is None else real_size,
         target=_target(header, extras, kind) if kind in ("symlink", "hardlink") else None,
         device=_device(header) if kind in ("char", "block") else None,
+        xattrs=extended_attributes(records) if records else (),
     )
     return Member(entry, stored, real_size is not None)
 

@@ -18,7 +18,8 @@ class Entry:
     sparse file with its holes), 0 for all but files. `target` is a symbolic link's text, or the path that a
     hard link shares, cleaned as `path` is. `device` is the major and minor number of a char or block device.
     `digest` is the SHA-512 of the body (64 bytes) of every plain file, empty ones too; None for all else,
-    among it sparse files, which stay whole in the skeleton.
+    among it sparse files, which stay whole in the skeleton. `xattrs` are extended attributes, name and value, by
+    name; ACLs that a tar holds as text are not among them.
     """
 
     path: str
@@ -31,10 +32,28 @@ class Entry:
     target: str | None = None
     device: tuple[int, int] | None = None
     digest: bytes | None = None
+    xattrs: tuple[tuple[str, bytes], ...] = ()
 
     def with_digest(self, digest: bytes) -> "Entry":
         """The same plain file, its body being stored (half the time of dataclasses.replace, at every file)."""
-        return Entry(self.path, self.kind, self.mode, self.uid, self.gid, self.mtime, self.size, digest=digest)
+        return Entry(
+            self.path,
+            self.kind,
+            self.mode,
+            self.uid,
+            self.gid,
+            self.mtime,
+            self.size,
+            None,
+            None,
+            digest,
+            self.xattrs,
+        )
+
+    def renamed(self, path: str, target: str | None) -> "Entry":
+        """The same entry under another path, and with another target."""
+        whose = self.mode, self.uid, self.gid, self.mtime
+        return Entry(path, self.kind, *whose, self.size, target, self.device, self.digest, self.xattrs)
 
 
 class BodySink(Protocol):

@@ -3,9 +3,11 @@
 What is wrong is a ValueError whose text is the reason.
 """
 
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from acistore.archive.tar.header import TIME_RANGE, size
 
@@ -16,6 +18,7 @@ RECORD_LIMIT = 1 << 20
 _NEVER_GLOBAL = frozenset((b"path", b"linkpath", b"size"))
 _GLOBAL = (b"uid", b"gid", b"mtime")
 _SPARSE = b"GNU.sparse."
+_STAR_XATTR, _LIBARCHIVE_XATTR = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
 _NOT_EMPTY = frozenset(
     (b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime", b"GNU.sparse.name", b"GNU.sparse.realsize")
 )
@@ -133,6 +136,31 @@ def sparse_size(records: Mapping[bytes, bytes]) -> int | None:
     if real_size is None:
         raise ValueError("a sparse file without its real size")
     return size(decimal(real_size))
+
+
+def extended_attributes(records: Mapping[bytes, bytes]) -> tuple[tuple[str, bytes], ...]:
+    """Name and value of each extended attribute, by name: as star and GNU tar record them, and as libarchive does.
+
+    Where both are there, for one name, they say the same unless somebody forged one: star's counts, which all
+    programs know.
+    """
+    found: dict[str, bytes] = {}
+    for keyword, value in records.items():
+        if keyword.startswith(_STAR_XATTR):
+            found[keyword[len(_STAR_XATTR) :].decode(errors="surrogateescape")] = value
+        elif keyword.startswith(_LIBARCHIVE_XATTR):
+            name = unquote_to_bytes(keyword[len(_LIBARCHIVE_XATTR) :]).decode(errors="surrogateescape")
+            if _STAR_XATTR + name.encode(errors="surrogateescape") not in records:
+                found[name] = _from_base64(value)
+    return tuple(sorted(found.items()))
+
+
+def _from_base64(value: bytes) -> bytes:
+    """libarchive leaves the padding out. What is no base64 stays as it is, so that two can be told apart."""
+    try:
+        return binascii.a2b_base64(value + b"=" * (-len(value) % 4))
+    except binascii.Error:
+        return value
 
 
 def _shown(keyword: bytes) -> str:

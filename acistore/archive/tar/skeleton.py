@@ -75,6 +75,59 @@ class Recorder:
         self._out.clear()
 
 
+class Playback:
+    """Reads a skeleton (in chunks cut anywhere), record by record."""
+
+    __slots__ = ("_produced", "_tape")
+
+    def __init__(self, skeleton: Iterable[bytes]) -> None:
+        self._tape = Tape(skeleton)
+        self._produced = 0
+        if self._tape.read(len(MAGIC)) != MAGIC:
+            raise StoreDamaged("the skeleton of a tar has the wrong first bytes")
+
+    def next_record(self) -> tuple[int, bytes | None] | None:
+        """How many bytes of the tar come next, and the digest if they are a body. A run is then to be taken with
+        `run`. None at the end. Raises StoreDamaged where the skeleton makes no sense."""
+        kind = self._tape.read(1)
+        if kind == b"L":
+            (size,), digest = self._unpack(_RUN), None
+        elif kind == b"B":
+            size, digest = self._unpack(_BODY)
+        elif kind == b"E":
+            (total,) = self._unpack(_END)
+            if total != self._produced or any(self._tape.rest()):
+                raise self.nonsense()
+            return None
+        else:
+            raise self.nonsense()
+        self._produced += size
+        return size, digest
+
+    def run(self, size: int) -> Iterator[bytes]:
+        """`size` bytes of a run as they come, fewer only at the end of a skeleton that is cut off."""
+        return self._tape.pieces(size)
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes of a run, in one piece; fewer as in `run`."""
+        return self._tape.read(size)
+
+    def nonsense(self) -> StoreDamaged:
+        """The error for what can't be, at this place."""
+        return StoreDamaged("the skeleton of a tar is damaged or cut off", facts=self.place())
+
+    def place(self) -> dict[str, str]:
+        """How far the skeleton has been read, as the facts of an error."""
+        return {"skeleton": f"byte {self._tape.offset}"}
+
+    def _unpack(self, layout: struct.Struct) -> tuple[Any, ...]:
+        """The fields of a record, after its first byte."""
+        data = self._tape.read(layout.size)
+        if len(data) != layout.size:
+            raise self.nonsense()
+        return layout.unpack(data)
+
+
 def join(skeleton: Iterable[bytes], body: Callable[[bytes, int], Iterable[bytes]]) -> Iterator[bytes]:
     """The tar again, byte for byte, from its skeleton (in chunks cut anywhere) and its bodies.
 
@@ -82,35 +135,14 @@ def join(skeleton: Iterable[bytes], body: Callable[[bytes, int], Iterable[bytes]
     or a body is not as long as the skeleton says; whether every byte is right is for whoever hashes the result
     to say. Memory follows the pieces given, not what a damaged skeleton announces.
     """
-    tape = Tape(skeleton)
-    if tape.read(len(MAGIC)) != MAGIC:
-        raise StoreDamaged("the skeleton of a tar has the wrong first bytes")
-    produced = 0
-    while (kind := tape.read(1)) != b"E":
-        if kind == b"L":
-            (size,) = _unpack(_RUN, tape)
-            pieces: Iterable[bytes] = tape.pieces(size)
-        elif kind == b"B":
-            size, digest = _unpack(_BODY, tape)
-            pieces = body(digest, size)
-        else:
-            raise _nonsense(tape)
-        yield from _exactly(size, pieces, tape)
-        produced += size
-    (total,) = _unpack(_END, tape)
-    if total != produced or any(tape.rest()):
-        raise _nonsense(tape)
+    playback = Playback(skeleton)
+    while (record := playback.next_record()) is not None:
+        size, digest = record
+        pieces = playback.run(size) if digest is None else body(digest, size)
+        yield from _exactly(size, pieces, playback)
 
 
-def _unpack(layout: struct.Struct, tape: Tape) -> tuple[Any, ...]:
-    """The fields of a record, after its first byte."""
-    data = tape.read(layout.size)
-    if len(data) != layout.size:
-        raise _nonsense(tape)
-    return layout.unpack(data)
-
-
-def _exactly(size: int, pieces: Iterable[bytes], tape: Tape) -> Iterator[bytes]:
+def _exactly(size: int, pieces: Iterable[bytes], playback: Playback) -> Iterator[bytes]:
     """The pieces, which must have `size` bytes together."""
     left = size
     for piece in pieces:
@@ -121,10 +153,5 @@ def _exactly(size: int, pieces: Iterable[bytes], tape: Tape) -> Iterator[bytes]:
     if left:
         found = "longer" if left < 0 else "shorter"
         raise StoreDamaged(
-            f"part of a tar is {found} than the {size} bytes that its skeleton announces",
-            facts={"skeleton": f"byte {tape.offset}"},
+            f"part of a tar is {found} than the {size} bytes that its skeleton announces", facts=playback.place()
         )
-
-
-def _nonsense(tape: Tape) -> StoreDamaged:
-    return StoreDamaged("the skeleton of a tar is damaged or cut off", facts={"skeleton": f"byte {tape.offset}"})

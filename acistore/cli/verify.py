@@ -1,0 +1,180 @@
+"""Keep the store: is it all well, and if not, can it be mended?"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+import acistore
+from acistore.cli.output import Output, count, facts, size
+from acistore.cli.parameters import Command, any_images, option
+from acistore.cli.session import Session, somebody_can_answer
+from acistore.errors import StoreDamaged, UsageError
+
+if TYPE_CHECKING:
+    from acistore.fetch.repair import Repaired
+    from acistore.store.records import Rebuilt, VerifyReport
+
+_REPAIR = "acistore verify --repair"
+
+
+@click.command(cls=Command, short_help="Check that the store holds what was stored, and mend it.")
+@any_images
+@option("--repair/--no-repair", help="Mend what is damaged: the whole store is checked.")
+@option("--yes/--no-yes", help="Drop images that can't be mended without asking.")
+@click.pass_obj
+def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) -> int:
+    """Read images in full and compare them with the SHA-512 that is their ID.
+
+    Without IMAGE everything is checked: the database, every pack, every image. On damage the report names what
+    is damaged, and the exit code is 6.
+
+    With --repair a lost or damaged database is made again from the packs, and damaged files are fetched again from
+    where their images came from. An image that can't be mended is dropped, after a question or with --yes.
+
+    \b
+      acistore verify
+      acistore verify example.com/app:1.0
+      acistore verify --repair
+    """
+    if repair and images:
+        raise UsageError("--repair mends the whole store, and takes no IMAGE", next_step=_REPAIR)
+    if yes and not repair:
+        raise UsageError("--yes answers the question of --repair", next_step=f"{_REPAIR} --yes")
+    return _repair(session, yes=yes) if repair else _verify(session, images)
+
+
+def _verify(session: Session, images: Sequence[str]) -> int:
+    code = 0
+    with session.existing_store() as store, session.progress() as progress:
+        if images:
+            found, code = session.try_each(images, store.get)
+            report = store.verify(list({image.key: image for image in found}.values()), progress=progress)
+        else:
+            report = store.verify(progress=progress)
+    if session.output.json:
+        session.output.document(_document(report))
+    elif report.images_checked or not code:
+        _print_report(session.output, report)
+    if not report.ok:
+        damage = _damage(report, next_step=_REPAIR)
+        session.output.error(damage)
+        code = code or damage.exit_code
+    return code
+
+
+def _document(report: "VerifyReport", repaired: Iterable["acistore.StoredImage"] = ()) -> dict[str, object]:
+    return {
+        "ok": report.ok,
+        "images_checked": report.images_checked,
+        "bytes_checked": report.bytes_checked,
+        "damaged": [
+            {
+                "id": each.image and each.image.id,
+                "name": each.image and each.image.name,
+                "what": each.what,
+                "path": each.path,
+            }
+            for each in report.damaged
+        ],
+        "repaired": [image.id for image in repaired],
+        "not_admitted": [],
+    }
+
+
+def _print_report(output: Output, report: "VerifyReport") -> None:
+    """What is damaged, image by image, and how much was looked at."""
+    for image in dict.fromkeys(each.image and each.image.id for each in report.damaged):
+        damages = [each for each in report.damaged if (each.image and each.image.id) == image]
+        named = damages[0].image
+        output.line(f"{named.image_name if named else 'the store'} is damaged")
+        about = [("id", str(image))] if image else []
+        output.lines(facts([*about, *((each.path or "damage", each.what) for each in damages)]))
+    checked = f"{count(report.images_checked, 'image')}, {size(report.bytes_checked)}"
+    output.line(f"checked {checked}: {'no damage' if report.ok else 'damage found'}")
+
+
+def _damage(report: "VerifyReport", *, next_step: str) -> StoreDamaged:
+    damaged = {each.image.key: each.image for each in report.damaged if each.image}
+    if not damaged:
+        return StoreDamaged("the store is damaged", facts={"damage": report.damaged[0].what}, next_step=next_step)
+    return StoreDamaged(
+        f"{len(damaged)} of {count(report.images_checked, 'image')} in the store "
+        f"{'is' if len(damaged) == 1 else 'are'} damaged",
+        facts={str(image.id): str(image.image_name) for image in damaged.values()},
+        next_step=next_step,
+    )
+
+
+# --- repair
+
+
+@dataclass
+class _Consent:
+    """Whether images may be dropped: the person at the terminal says so, or --yes did."""
+
+    session: Session
+    yes: bool
+    asked_in_vain: bool = field(default=False, init=False)
+
+    def __call__(self, images: Sequence["acistore.StoredImage"]) -> bool:
+        if self.yes:
+            return True
+        if not somebody_can_answer():
+            self.asked_in_vain = True
+            return False
+        output = self.session.output
+        output.note("these images can't be mended:")
+        output.say(facts((str(image.image_name), str(image.id)) for image in images))
+        return self.session.ask("Drop them?")
+
+
+def _repair(session: Session, *, yes: bool) -> int:
+    from acistore.fetch.repair import Repairer  # noqa: PLC0415 - the network is not needed to look
+
+    config = session.config()
+    session.warn_of_insecure(config, "tls", "http")
+    consent = _Consent(session, yes)
+    with session.progress() as progress:
+        repaired = Repairer(config, progress=progress, consent=consent).repair()
+    if session.output.json:
+        extra = {"dropped": [image.id for image in repaired.dropped], "lost": [each.id for each in repaired.lost]}
+        session.output.document(_document(repaired.report, repaired.repaired) | extra)
+    else:
+        _print_repaired(session.output, repaired)
+    if repaired.report.ok and not repaired.lost:
+        return 0
+    if repaired.report.ok:
+        failure = StoreDamaged(
+            f"the store is sound again, but {count(len(repaired.lost), 'image')} could not be brought back",
+            facts={str(each.id): str(each.name) for each in repaired.lost},
+            next_step="acistore fetch what is needed",
+        )
+    else:
+        failure = _damage(repaired.report, next_step=f"{_REPAIR} --yes" if consent.asked_in_vain else _REPAIR)
+    session.output.error(failure)
+    return failure.exit_code
+
+
+def _print_repaired(output: Output, repaired: "Repaired") -> None:
+    if repaired.rebuilt:
+        output.lines(_about_index(repaired.rebuilt))
+    output.lines(f"mended {image.image_name} {image.id}" for image in repaired.repaired)
+    output.lines(f"dropped {image.image_name} {image.id}" for image in repaired.dropped)
+    _print_report(output, repaired.report)
+
+
+def _about_index(rebuilt: "Rebuilt") -> Iterable[str]:
+    """What a person has to know of an index that was made again: also what it can't know."""
+    yield f"made the database again from the packs: {count(rebuilt.images, 'image')}"
+    known = [
+        ("old database", rebuilt.aside or ""),
+        ("lost", "" if rebuilt.state_known else "pins; when images were last used: it is now for all"),
+        (
+            "back again",
+            "" if rebuilt.removed_known else "images that had been removed, if gc had not freed them",
+        ),
+        ("can't be read", ", ".join(rebuilt.unreadable)),
+    ]
+    yield from facts((label, value) for label, value in known if value)

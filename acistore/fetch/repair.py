@@ -1,0 +1,152 @@
+"""A damaged store is mended: from its own packs, from where its images came from, and else by leaving images out.
+
+What is fetched here needs no signature: it is what the image ID stands for, or it is not taken.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from acistore.config import Config
+from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged
+from acistore.fetch.asked import is_url, path_of
+from acistore.fetch.fetcher import FetchProgress
+from acistore.manifest import ImageManifest
+from acistore.naming import ImageID
+from acistore.net.client import Client
+from acistore.net.transfer import download
+from acistore.store import Admission, Store, StoredImage
+from acistore.store.records import Incomplete, Rebuilt, VerifyReport
+
+log = logging.getLogger(__name__)
+
+Consent = Callable[[Sequence[StoredImage]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a repair came to. `report` is a check of the whole store afterwards."""
+
+    report: VerifyReport
+    repaired: tuple[StoredImage, ...]
+    dropped: tuple[StoredImage, ...]
+    lost: tuple[Incomplete, ...]
+    rebuilt: Rebuilt | None
+
+
+class Repairer:
+    """Mends the store of a configuration. `consent` is asked before images are dropped that can't be mended."""
+
+    def __init__(self, config: Config, *, progress: FetchProgress, consent: Consent) -> None:
+        self._config = config
+        self._progress = progress
+        self._consent = consent
+
+    def repair(self) -> Repaired:
+        """Mends what it can, and checks the store again. Raises StoreUnavailable, DiskFull, StoreTooNew."""
+        rebuilt = self._mend_index()
+        with Store.open(self._config.dir) as store, Client(self._config) as client:
+            restored, lost = self._restore(store, client, rebuilt.incomplete if rebuilt else ())
+            report = store.verify(progress=self._progress)
+            healed, broken = self._heal(store, client, report)
+            dropped = broken if broken and self._consent(broken) else []
+            store.remove(dropped, force=True)
+            store.rewrite(_damaged_packs(report))
+            if not report.ok:
+                report = store.verify(progress=self._progress)
+        return Repaired(report, (*restored, *healed), tuple(dropped), lost, rebuilt)
+
+    def _mend_index(self) -> Rebuilt | None:
+        """Makes the index again if anything is wrong with it; None when nothing is."""
+        try:
+            with Store.open(self._config.dir) as store, Client(self._config) as client:
+                report = store.verify(progress=self._progress)
+                if not any(each.in_index for each in report.damaged):
+                    return None
+                # The old index still knows where things are in packs that have forgotten it themselves.
+                self._heal(store, client, report)
+                store.rewrite(_damaged_packs(report))
+        except StoreDamaged as error:
+            log.info("the index is made again: %s", error.message)
+        self._progress.step("making the index again from the packs")
+        return Store.rebuild(self._config.dir)
+
+    def _heal(
+        self, store: Store, client: Client, report: VerifyReport
+    ) -> tuple[list[StoredImage], list[StoredImage]]:
+        """Replaces what is damaged of images from where they came from; returns those that are well again, and
+        those that aren't."""
+        healed: list[StoredImage] = []
+        broken: list[StoredImage] = []
+        damaged = {each.image.key: each.image for each in report.damaged if each.image and not each.in_index}
+        for image in damaged.values():
+            self._progress.step(f"mending {image.image_name}")
+            urls = [each.url for each in store.remotes(image)]
+            places = [*urls, *(each.url for each in store.admissions(image) if each.url)]
+            heal = partial(store.heal, image, limit=self._config.limits.unpacked_size)
+            # What another image has in common with it may have been mended with that one.
+            well = store.verify([image]).ok or self._from_any(places, heal, store, client)
+            (healed if well else broken).append(image)
+        return healed, broken
+
+    def _restore(
+        self, store: Store, client: Client, incomplete: Sequence[Incomplete]
+    ) -> tuple[list[StoredImage], tuple[Incomplete, ...]]:
+        """Fetches images again that the packs tell of, and of which they don't have everything."""
+        restored, lost = [], []
+        for each in incomplete:
+            self._progress.step(f"fetching {each.name} again")
+            places = [place for place in (each.remote and each.remote.url, each.admission.url) if place]
+            if self._from_any(places, partial(self._add_again, store, each), store, client):
+                restored.append(store.get(each.id))
+            else:
+                lost.append(each)
+        return restored, tuple(lost)
+
+    def _add_again(self, store: Store, wanted: Incomplete, archive: BinaryIO) -> None:
+        def admit(image_id: ImageID, _manifest: ImageManifest) -> Admission:
+            if image_id != wanted.id:
+                raise ImageMismatch(f"what is there now is another image than {wanted.name} was: {image_id}")
+            return wanted.admission
+
+        limit = self._config.limits.unpacked_size
+        store.add(archive, admit=admit, remote=wanted.remote, latest=wanted.latest, limit=limit)
+
+    def _from_any(
+        self, places: Sequence[str], use: Callable[[BinaryIO], object], store: Store, client: Client
+    ) -> bool:
+        """Whether one of these places has an archive that is of use."""
+        for place in dict.fromkeys(places):
+            try:
+                with self._archive(place, store, client) as archive:
+                    use(archive)
+            except DiskFull:
+                raise
+            except AcistoreError as error:
+                log.warning("%s is of no help: %s", place, error.message)
+            else:
+                return True
+        return False
+
+    @contextmanager
+    def _archive(self, place: str, store: Store, client: Client) -> Iterator[BinaryIO]:
+        """What is at a URL or path, to be read from its beginning."""
+        if is_url(place):
+            with store.spool_file(
+                place, waiting=lambda: self._progress.step(f"waiting for another process that fetches {place}")
+            ) as spool:
+                download(client, place, spool, limit=self._config.limits.image_size, progress=self._progress)
+                yield spool
+            return
+        try:
+            with path_of(place).open("rb") as file:
+                yield file
+        except OSError as error:
+            raise FileUnusable(f"{place} can't be read: {error.strerror}") from error
+
+
+def _damaged_packs(report: VerifyReport) -> list[str]:
+    return list(dict.fromkeys(each.pack for each in report.damaged if each.pack))

@@ -5,13 +5,17 @@ PYTHON ?= python3
 BIN = .venv/bin
 SOURCES = acistore migrations tests benchmarks
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test crash lint format bench bench-growth bench-memory clean
 
 demo: .venv/.demo-ready
 	@$(BIN)/python -m tests.demo
 
 test: .venv/.dev-ready
 	$(BIN)/python -m pytest
+
+# Every write path with a failure at each of its steps: minutes. `make test` tries a part of them.
+crash: .venv/.dev-ready
+	$(BIN)/python -m tests.faults run --messages
 
 lint: .venv/.dev-ready
 	$(BIN)/ruff check $(SOURCES)
@@ -25,6 +29,13 @@ format: .venv/.dev-ready
 
 bench: .venv/.dev-ready
 	$(BIN)/python -m benchmarks.fetch
+
+# Both take minutes and gigabytes; what they measure stands at the top of each module, options come with --help.
+bench-growth: .venv/.dev-ready
+	$(BIN)/python -m benchmarks.growth
+
+bench-memory: .venv/.dev-ready
+	$(BIN)/python -m benchmarks.memory
 
 # What `demo` and `dev` stand for: the system programs of .ci/system-programs, the extras of pyproject.toml.
 .venv/.%-ready: pyproject.toml .ci/system-programs

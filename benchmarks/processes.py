@@ -1,0 +1,63 @@
+"""A whole process, measured from the outside: wall seconds and peak memory."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# A process that is forked from a large one counts the large one's memory as its own: so a small one does it.
+_MEASURE = """
+import resource, subprocess, sys, time
+started = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+seconds = time.perf_counter() - started
+print(done.returncode, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+sys.stderr.buffer.write(done.stderr)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a whole process and what it started: wall seconds, peak memory of the largest one in MiB."""
+
+    seconds: float
+    memory: float
+
+
+class Acistore:
+    """The command, on a store of its own below a directory, with nobody's configuration."""
+
+    def __init__(self, top: Path) -> None:
+        self.store = top / "store"
+        self._environment: Mapping[str, str] = {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+            "ACISTORE_DIR": str(self.store),
+            "ACISTORE_SYSTEM_CONFIG": str(top / "s"),
+            "ACISTORE_LOCAL_CONFIG": str(top / "l"),
+            "ACISTORE_USER_CONFIG": str(top / "u"),
+        }
+
+    def run(self, *arguments: str) -> Run:
+        """Runs it, its output thrown away. Ends the benchmark when it fails."""
+        measure = [sys.executable, "-S", "-c", _MEASURE, *self._command(arguments)]
+        done = subprocess.run(measure, env=self._environment, capture_output=True, text=True, check=True)
+        code, seconds, memory = done.stdout.split()
+        if code != "0":
+            sys.exit(f"acistore {' '.join(arguments)} failed with {code}:\n{done.stderr}")
+        return Run(float(seconds), float(memory))
+
+    def output(self, *arguments: str) -> str:
+        """What it prints."""
+        asked = self._command(arguments)
+        return subprocess.run(asked, env=self._environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    def has(self, command: str) -> bool:
+        """Whether there is such a command in this version."""
+        asked = [*self._command([command]), "--help"]
+        return subprocess.run(asked, env=self._environment, check=False, capture_output=True).returncode == 0
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "acistore", *arguments]

@@ -130,14 +130,21 @@ def _is_root() -> bool:
     return os.geteuid() == 0
 
 
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without HOME whom the system does not know, as in containers
+        return Path("/")
+
+
 def _default_dir(environ: Mapping[str, str]) -> Path:
     if _is_root():
         return Path("/var/lib/acistore")
-    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "acistore"
+    return Path(environ.get("XDG_DATA_HOME") or _home() / ".local/share") / "acistore"
 
 
 def _default_user_config(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "acistore"
+    return Path(environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "acistore"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,10 @@ _PACKAGES = {
     "bsdtar": "libarchive-tools",
     "bzip2": "bzip2",
     "gzip": "gzip",
+    "mount": "mount",
     "tar": "tar",
+    "umount": "mount",
+    "unshare": "util-linux",
     "xz": "xz-utils",
     "zstd": "zstd",
 }

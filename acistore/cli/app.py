@@ -122,7 +122,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 @option(
     "--dir",
     metavar="DIR",
-    type=click.Path(),
+    type=click.Path(readable=False),  # opening it says more than that it can't be read
     help="The store. By default /var/lib/acistore for root, ~/.local/share/acistore otherwise.",
 )
 @option(

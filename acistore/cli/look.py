@@ -115,20 +115,22 @@ def list_(
       acistore list --filter label=os=linux --format '{{name}} {{version}} {{size}}'
       acistore --json list
     """
+    whole = not on_terminal(sys.stdout)
+    code = 0
     with session.existing_store() as store:
-        everything = store.list()
         if images:
-            found, code = session.try_each(images, lambda wanted: _fitting(store, everything, wanted))
-            chosen = {image.key for part in found for image in part}
+            parts, code = session.try_each(images, lambda wanted: _fitting(store, wanted))
+            found = {image.key: image for part in parts for image in part}
+            chosen = sorted(found.values(), key=lambda image: (image.imported_at, image.key), reverse=True)
         else:
-            chosen, code = {image.key for image in everything}, 0
-    shown = [image for image in everything if image.key in chosen and all(fits(image) for fits in filters)]
+            chosen = list(store.list())
+        everything = chosen if whole or not images else store.list()  # an ID is short but unique among them all
+    shown = [image for image in chosen if all(fits(image) for fits in filters)]
     if session.output.json:
         session.output.document([document(image) for image in shown])
     elif form is not None:
         session.output.lines(escape(_formatted(form, image)) for image in shown)
     else:
-        whole = not on_terminal(sys.stdout)
         ids = _ids([str(image.id) for image in everything], whole=whole)
         rows = [_row(image, ids[str(image.id)]) for image in shown]
         headers = [] if no_headers else [("ID", "NAME", "VERSION", "OS", "ARCH", "SIZE", "IMPORTED", "USED")]
@@ -136,14 +138,12 @@ def list_(
     return code
 
 
-def _fitting(
-    store: "acistore.Store", images: Sequence["acistore.StoredImage"], wanted: str
-) -> list["acistore.StoredImage"]:
+def _fitting(store: "acistore.Store", wanted: str) -> Sequence["acistore.StoredImage"]:
     """All images that a name and labels fit, or the one that an ID means. Raises ImageNotFound and others."""
     if wanted.startswith("sha512-"):
         return [store.get(wanted)]
     name = acistore.ImageName.parse(wanted)
-    fitting = [image for image in images if image.name == name.name and not name.mismatches(image.labels)]
+    fitting = store.matches(name)
     if not fitting:
         raise ImageNotFound(
             f"no image in the store is {name}", next_step=shlex.join(["acistore", "fetch", str(name)])

@@ -1,6 +1,8 @@
 """Keep the store: is it all well, and if not, can it be mended?"""
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,8 @@ import click
 import acistore
 from acistore.cli.output import Output, count, facts, size
 from acistore.cli.parameters import Command, any_images, option
-from acistore.cli.session import Session, somebody_can_answer
+from acistore.cli.progress import Progress
+from acistore.cli.session import Session, holds_store, somebody_can_answer
 from acistore.errors import StoreDamaged, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +45,9 @@ def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) 
         raise UsageError("--repair mends the whole store, and takes no IMAGE", next_step=_REPAIR)
     if yes and not repair:
         raise UsageError("--yes answers the question of --repair", next_step=f"{_REPAIR} --yes")
-    return _repair(session, yes=yes) if repair else _verify(session, images)
+    if repair and holds_store(session.config().dir):
+        return _repair(session, yes=yes)
+    return _verify(session, images)
 
 
 def _verify(session: Session, images: Sequence[str]) -> int:
@@ -115,6 +120,7 @@ class _Consent:
     """Whether images may be dropped: the person at the terminal says so, or --yes did."""
 
     session: Session
+    progress: Progress
     yes: bool
     asked_in_vain: bool = field(default=False, init=False)
 
@@ -124,10 +130,20 @@ class _Consent:
         if not somebody_can_answer():
             self.asked_in_vain = True
             return False
-        output = self.session.output
-        output.note("these images can't be mended:")
-        output.say(facts((str(image.image_name), str(image.id)) for image in images))
-        return self.session.ask("Drop them?")
+        with _display_put_away(self.progress):
+            lines = facts((str(image.image_name), str(image.id)) for image in images)
+            self.session.output.say(["these images can't be mended:", *lines])
+            return self.session.ask("Drop them?")
+
+
+@contextmanager
+def _display_put_away(progress: Progress) -> Iterator[None]:
+    """A live display would draw over the question."""
+    progress.__exit__(None, None, None)
+    try:
+        yield
+    finally:
+        progress.__enter__()
 
 
 def _repair(session: Session, *, yes: bool) -> int:
@@ -135,8 +151,8 @@ def _repair(session: Session, *, yes: bool) -> int:
 
     config = session.config()
     session.warn_of_insecure(config, "tls", "http")
-    consent = _Consent(session, yes)
     with session.progress() as progress:
+        consent = _Consent(session, progress, yes)
         repaired = Repairer(config, progress=progress, consent=consent).repair()
     if session.output.json:
         extra = {"dropped": [image.id for image in repaired.dropped], "lost": [each.id for each in repaired.lost]}
@@ -149,10 +165,12 @@ def _repair(session: Session, *, yes: bool) -> int:
         failure = StoreDamaged(
             f"the store is sound again, but {count(len(repaired.lost), 'image')} could not be brought back",
             facts={str(each.id): str(each.name) for each in repaired.lost},
-            next_step="acistore fetch what is needed",
+            next_step=shlex.join(["acistore", "fetch", *(str(each.name) for each in repaired.lost)]),
         )
     else:
         failure = _damage(repaired.report, next_step=f"{_REPAIR} --yes" if consent.asked_in_vain else _REPAIR)
+        if consent.asked_in_vain:
+            failure.facts["dropped"] = "nothing: that takes --yes, or a terminal to ask at"
     session.output.error(failure)
     return failure.exit_code
 
@@ -170,11 +188,11 @@ def _about_index(rebuilt: "Rebuilt") -> Iterable[str]:
     yield f"made the database again from the packs: {count(rebuilt.images, 'image')}"
     known = [
         ("old database", rebuilt.aside or ""),
-        ("lost", "" if rebuilt.state_known else "pins; when images were last used: it is now for all"),
         (
-            "back again",
-            "" if rebuilt.removed_known else "images that had been removed, if gc had not freed them",
+            "lost",
+            "" if rebuilt.state_known else "pins and last use (it is now), where the old database doesn't tell",
         ),
-        ("can't be read", ", ".join(rebuilt.unreadable)),
+        ("back again", "" if rebuilt.removed_known else "images that were removed, if gc has not freed them yet"),
+        ("can't be read", ", ".join(f"pack {name}" for name in rebuilt.unreadable)),
     ]
     yield from facts((label, value) for label, value in known if value)

@@ -7,7 +7,7 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 COPY_CHUNK = 1 << 20
 # Images that one fetch brings along at most: each may cost a walk through pages.
 DEPENDENCIES = 1000
+# Times that a server is asked again because others removed what it said had not changed.
+REPEATS = 5
 
 
 class FetchProgress(Progress, Protocol):
@@ -149,8 +151,8 @@ class Fetcher:
         self, name: ImageName, asked: Asked, signature: str | None, policy: str, client: Client
     ) -> Fetched:
         """By discovery: from the first endpoint that serves an image whose signature and labels are right."""
-        if held := self._held.answer(asked, policy, _now()):
-            return self._reuse(*held, asked)
+        if answer := self._answer(asked, policy):
+            return answer
         if self._trust_keys_from_https and not self._trust.keys_for(name.name):
             trust_discovered_keys(name, self._trust, self._config)
         self._progress.step(f"discovering {asked.shown}")
@@ -168,8 +170,8 @@ class Fetcher:
 
     def _fetch_url(self, url: str, signature: str | None, policy: str, client: Client) -> Fetched:
         asked = Asked(url)
-        if held := self._held.answer(asked, policy, _now()):
-            return self._reuse(*held, asked)
+        if answer := self._answer(asked, policy):
+            return answer
         return self._fetch_remote(url, signature or signature_beside(url), asked, client)
 
     def _fetch_file(self, text: str, signature: str | None, client: Client) -> Fetched:
@@ -191,10 +193,10 @@ class Fetcher:
 
     def _fetch_remote(self, url: str, signature_url: str, asked: Asked, client: Client) -> Fetched:
         """One image from one URL, conditionally when the store has it already."""
-        try:
-            return self._fetch_once(url, signature_url, asked, client)
-        except ImageNotFound:  # removed while its server was saying that it had not changed
-            return self._fetch_once(url, signature_url, asked, client)
+        for _attempt in range(REPEATS):
+            with suppress(ImageNotFound):  # removed while its server was saying that it had not changed
+                return self._fetch_once(url, signature_url, asked, client)
+        return self._fetch_once(url, signature_url, asked, client)
 
     def _fetch_once(self, url: str, signature_url: str, asked: Asked, client: Client) -> Fetched:
         started = _now()
@@ -276,15 +278,28 @@ class Fetcher:
             insecure=insecure,
         )
 
+    def _answer(self, asked: Asked, policy: str) -> Fetched | None:
+        """What the store has, if that will do without asking a server, and is not removed at this moment."""
+        held = self._held.answer(asked, policy, _now())
+        try:
+            return self._reuse(*held, asked) if held else None
+        except ImageNotFound:
+            if policy == "never":
+                raise
+            return None
+
     def _reuse(self, image: StoredImage, remote: Remote | None, asked: Asked) -> Fetched:
         """The image that is in the store is the answer."""
         asked.check(image.id, image.manifest)
         self._progress.step(f"{asked.shown} is in the store")
         self._store.record_fetch(image, remote=remote, latest=asked.as_latest)
-        [admission, *_] = self._store.admissions(image)
+        here = self._store.get(image.id)
+        admission = next(iter(self._store.admissions(here)), None)
+        if admission is None:
+            raise ImageNotFound(f"{image.id} was removed from the store")
         source = remote.url if remote else admission.url or ""
         fetched_at = remote.fetched_at if remote else admission.admitted_at
-        return Fetched(self._store.get(image.id), source, fetched_at, True, 0)
+        return Fetched(here, source, fetched_at, True, 0)
 
     def _fetch_dependencies(
         self, image: StoredImage, policy: str, client: Client, chain: tuple[ImageID, ...], done: set[Asked]

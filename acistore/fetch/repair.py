@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from acistore.config import Config
-from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged
+from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged, StoreUnavailable
 from acistore.fetch.asked import is_url, path_of
 from acistore.fetch.fetcher import FetchProgress
 from acistore.manifest import ImageManifest
@@ -47,7 +49,7 @@ class Repairer:
 
     def repair(self) -> Repaired:
         """Mends what it can, and checks the store again. Raises StoreUnavailable, DiskFull, StoreTooNew."""
-        rebuilt = self._mend_index()
+        first, rebuilt = self._mend_index()
         with Store.open(self._config.dir) as store, Client(self._config) as client:
             restored, lost = self._restore(store, client, rebuilt.incomplete if rebuilt else ())
             report = store.verify(progress=self._progress)
@@ -57,22 +59,27 @@ class Repairer:
             store.rewrite(_damaged_packs(report))
             if not report.ok:
                 report = store.verify(progress=self._progress)
-        return Repaired(report, (*restored, *healed), tuple(dropped), lost, rebuilt)
+        mended = {image.id: image for image in (*first, *restored, *healed)}
+        return Repaired(report, tuple(mended.values()), tuple(dropped), lost, rebuilt)
 
-    def _mend_index(self) -> Rebuilt | None:
-        """Makes the index again if anything is wrong with it; None when nothing is."""
+    def _mend_index(self) -> tuple[Sequence[StoredImage], Rebuilt | None]:
+        """Makes the index again if anything is wrong with it, else None. What could be mended with the damaged
+        one comes first."""
+        healed: Sequence[StoredImage] = ()
         try:
             with Store.open(self._config.dir) as store, Client(self._config) as client:
+                if not store.writable:
+                    raise StoreUnavailable(f"the store {self._config.dir} can only be read from here")
                 report = store.verify(progress=self._progress)
                 if not any(each.in_index for each in report.damaged):
-                    return None
+                    return healed, None
                 # The old index still knows where things are in packs that have forgotten it themselves.
-                self._heal(store, client, report)
+                healed, _broken = self._heal(store, client, report)
                 store.rewrite(_damaged_packs(report))
-        except StoreDamaged as error:
-            log.info("the index is made again: %s", error.message)
+        except (StoreDamaged, SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            log.info("the index can't be used as it is: %s", error)
         self._progress.step("making the index again from the packs")
-        return Store.rebuild(self._config.dir)
+        return healed, Store.rebuild(self._config.dir)
 
     def _heal(
         self, store: Store, client: Client, report: VerifyReport
@@ -86,9 +93,9 @@ class Repairer:
             self._progress.step(f"mending {image.image_name}")
             urls = [each.url for each in store.remotes(image)]
             places = [*urls, *(each.url for each in store.admissions(image) if each.url)]
-            heal = partial(store.heal, image, limit=self._config.limits.unpacked_size)
+            heal = partial(store.heal, image, limit=min(image.size, self._config.limits.unpacked_size))
             # What another image has in common with it may have been mended with that one.
-            well = store.verify([image]).ok or self._from_any(places, heal, store, client)
+            well = _is_well(image, store) or self._from_any(places, heal, store, client)
             (healed if well else broken).append(image)
         return healed, broken
 
@@ -101,7 +108,9 @@ class Repairer:
             self._progress.step(f"fetching {each.name} again")
             places = [place for place in (each.remote and each.remote.url, each.admission.url) if place]
             if self._from_any(places, partial(self._add_again, store, each), store, client):
-                restored.append(store.get(each.id))
+                image = store.get(each.id)
+                store.touch(image)  # it was last used nobody knows when: not so long ago that the next gc takes it
+                restored.append(image)
             else:
                 lost.append(each)
         return restored, tuple(lost)
@@ -141,11 +150,19 @@ class Repairer:
                 download(client, place, spool, limit=self._config.limits.image_size, progress=self._progress)
                 yield spool
             return
+        path = path_of(place)
+        if not path.is_file():
+            raise FileUnusable(f"{place} is no file any more")
         try:
-            with path_of(place).open("rb") as file:
+            with path.open("rb") as file:
                 yield file
         except OSError as error:
             raise FileUnusable(f"{place} can't be read: {error.strerror}") from error
+
+
+def _is_well(image: StoredImage, store: Store) -> bool:
+    """Whether the bytes of an image are right, whatever the index says of it besides."""
+    return all(each.in_index for each in store.verify([image]).damaged)
 
 
 def _damaged_packs(report: VerifyReport) -> list[str]:

@@ -39,14 +39,16 @@ class _Tally:
 def collect(rules: Rules, now: datetime, disk: Disk) -> Collected:
     """Removes what the rules let go and frees its space. On a full disk image by image: that takes less."""
     tally = _Tally()
-    _delete_strays(disk, rules, now, tally)
     try:
+        _delete_strays(disk, rules, now, tally)
         _remove_images(disk, rules, now, tally)
     except DiskFull:
         disk.workspace.give_up_reserve()
+        _delete_strays(disk, rules, now, tally)
         while _remove_images(disk, rules, now, tally, at_most=1):
             pass
     _compact(disk, tally)
+    tally.freed += disk.database.shrink()
     return Collected(False, tuple(tally.images), tally.blobs, tally.packs, tally.compacted, max(0, tally.freed))
 
 
@@ -97,6 +99,7 @@ def _strays(disk: Disk, grace_period: timedelta, now: datetime) -> Iterator[_Str
     """Packs that the index does not know, and what was left behind on its way in."""
 
     def unreferenced(name: str) -> bool:
+        disk.database.settle()  # a commit that failed may yet come to refer to it
         with disk.database.read() as connection:
             return not index.pack_exists(connection, name)
 
@@ -134,7 +137,8 @@ def _compact(disk: Disk, tally: _Tally) -> None:
         names = index.mostly_dead_packs(connection)
     for name in names:
         try:
-            freed = rewrite(name, disk)
+            with disk.workspace.writing():
+                freed = rewrite(name, disk)
         except StoreDamaged as error:
             log.warning("%s; it is left as it is", error)
         except DiskFull:

@@ -22,24 +22,35 @@ from acistore.store.packfile import BODY, PLAIN, SKELETON, ZSTD, Content, PackRe
 from acistore.store.records import Damage, LiveContents, Location, PackState, StoredImage
 from acistore.store.sqlite import Database
 
+# The format versions for writers and for readers in the header of a database with a write-ahead log.
+_LOGGED = b"\x02\x02"
+
 
 def database_damage(database: Database) -> list[Damage]:
     """What is wrong with the database by itself."""
-    problems: list[str] = []
+    problems = _header_problems(database)
     checks = (
         sqlite.integrity_problems,
         lambda connection: sqlite.schema_problems(connection, schema.create),
         sqlite.sequence_problems,
         _unreferenced,
+        _encoding_problems,
         _checksum_problems,
     )
     with database.read() as connection:
         for check in checks:
             try:
                 problems += check(connection)
-            except (AcistoreError, SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+            except (AcistoreError, SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError) as error:
                 problems.append(f"it can't be read: {error}")
     return [Damage(None, f"database: {problem}", in_index=True) for problem in problems]
+
+
+def _header_problems(database: Database) -> list[str]:
+    """With another format version for writers than for readers SQLite reads the file and never writes it."""
+    with sqlite.store_errors(database.path), database.path.open("rb") as file:
+        versions = file.read(20)[18:]
+    return [] if versions == _LOGGED else ["its header has another format version"]
 
 
 def _unreferenced(connection: Connection) -> list[str]:
@@ -55,6 +66,12 @@ def _unreferenced(connection: Connection) -> list[str]:
     }
     counts = {what: connection.execute(query).scalar_one() for what, query in lost.items()}
     return [f"{count} {what} belong to no image" for what, count in counts.items() if count]
+
+
+def _encoding_problems(connection: Connection) -> list[str]:
+    odd = select(func.count()).select_from(schema.blob).where(schema.blob.c.encoding != "plain")
+    count = connection.execute(odd).scalar_one()
+    return [f"{count} file bodies have an encoding that is none"] if count else []
 
 
 def _checksum_problems(connection: Connection) -> list[str]:

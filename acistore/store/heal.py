@@ -20,7 +20,7 @@ def heal(image: StoredImage, archive: BinaryIO, disk: Disk, *, limit: int) -> No
     image, ArchiveRefused and DiskFull as an ingest does.
     """
     lost = frozenset(digest for digest, _place, _what in lost_bodies(image, disk))
-    with disk.workspace.writing(), disk.workspace.scratch() as file:
+    with disk.workspace.scratch() as file:
         contents = write_contents(archive, file, disk, limit, lost=lost)
         if contents.id != image.id:
             raise ImageMismatch(

@@ -251,13 +251,17 @@ def append_record(
 
 @contextmanager
 def unless_referred_to(pack_name: str, file: BinaryIO, disk: Disk) -> Iterator[None]:
-    """Deletes a published pack at the end if the index does not refer to it: the transaction has failed, or has
-    found nothing to do; or only its answer was lost, and the pack is in use."""
+    """Deletes a published pack at the end if the index does not, and can not, refer to it: the transaction has
+    failed, or has found nothing to do; or only its answer was lost, and the pack is in use."""
+    failed = True
     try:
         yield
+        failed = False
     finally:
         fcntl.flock(file, fcntl.LOCK_UN)
         with suppress(AcistoreError, OSError):  # then the next collection takes it
+            if failed:
+                disk.database.settle()
             disk.packs.delete(pack_name, unwanted=lambda: not _is_referred_to(disk.database, pack_name))
 
 

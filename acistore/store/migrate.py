@@ -27,17 +27,21 @@ def known_revisions(location: Path | None = None) -> set[str]:
     return {script.revision for script in directory.walk_revisions()}
 
 
-def upgrade(workspace: Workspace, *, location: Path | None = None, revision: str = "head") -> Path:
-    """Upgrades a store's database to a revision, and returns the copy that was made of it before.
+def upgrade(workspace: Workspace, *, location: Path | None = None, revision: str = "head") -> Path | None:
+    """Upgrades a store's database to a revision, and returns the copy that was made of it before; None when
+    another process was first.
 
-    The upgrade is one transaction: when it fails, the database is as it was. Raises StoreDamaged when rows refer
-    to others that are not there afterwards.
+    All is one transaction: when it fails, the database is as it was. Raises StoreDamaged when rows refer to others
+    that are not there afterwards.
     """
     config = _config(location)
     database = Database(workspace.database, foreign_keys=False)
     try:
-        aside = _copy_aside(workspace, database)
         with database.write() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+            if found == ScriptDirectory.from_config(config).get_revision(revision).revision:
+                return None
+            aside = _copy_aside(workspace, found or "first")
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             if orphans := sqlite.reference_problems(connection):
@@ -50,10 +54,8 @@ def upgrade(workspace: Workspace, *, location: Path | None = None, revision: str
     return aside
 
 
-def _copy_aside(workspace: Workspace, database: Database) -> Path:
+def _copy_aside(workspace: Workspace, found: str) -> Path:
     """A copy of the database beside it, named after its revision; under its name only when it is whole."""
-    with database.read() as connection:
-        found = MigrationContext.configure(connection).get_current_revision() or "first"
     aside = workspace.database.with_name(f"{workspace.database.name}.before-{found}")
     with workspace.writing(), workspace.scratch() as file:
         sqlite.copy(workspace.database, Path(file.name))

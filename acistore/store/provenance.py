@@ -6,10 +6,11 @@ in JSON, times in ISO 8601, bytes in hex; the fields of admission and remote are
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args
 
 from acistore.errors import AcistoreError, StoreDamaged
 from acistore.naming import ImageID
@@ -56,36 +57,60 @@ def _as_text(value: object) -> str:
 
 
 def read_record(data: bytes) -> PackRecord:
-    """The record again. Fields of a later version are passed over. Raises StoreDamaged."""
+    """The record again, whoever wrote it. Fields of a later version are passed over. Raises StoreDamaged."""
     try:
         record = json.loads(data)
         remote = record["remote"]
         provenance = Provenance(
             _value(Admission, record["admission"]),
             None if remote is None else _value(Remote, remote),
-            bool(record["latest"]),
+            record["latest"] is True,
         )
-        return PackRecord(ImageID.parse(record["id"]), int(record["size"]), provenance)
-    except (ValueError, KeyError, TypeError, AttributeError, AcistoreError) as error:
+        return PackRecord(ImageID.parse(_text(record["id"])), _number(record["size"]), provenance)
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError, AcistoreError) as error:
         raise StoreDamaged(f"the record of an image can't be understood: {error}") from None
 
 
 def _value(kind: type[Value], record: Mapping[str, Any]) -> Value:
     return kind(
-        **{
-            field.name: _read(str(field.type), record[field.name])
-            for field in fields(kind)
-            if field.name in record
-        }
+        **{field.name: _read(field.type, record[field.name]) for field in fields(kind) if field.name in record}
     )
 
 
-def _read(kind: str, value: Any) -> Any:
-    """A value of the kind that a field says it has."""
-    if value is None:
-        return None
-    if "datetime" in kind:
-        return datetime.fromisoformat(value)
-    if "bytes" in kind:
-        return bytes.fromhex(value)
-    return tuple(value) if "tuple" in kind else value
+def _read(kind: Any, value: Any) -> Any:
+    """A value of the type that a field has: what the database takes, and nothing else."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return None if value is None and NoneType in kinds else _READERS[kinds[0]](value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is no text")
+    value.encode()
+    return value
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r:.80} is no number of bytes or seconds")
+    return value
+
+
+def _moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None or not 1970 <= moment.year < 9999:
+        raise ValueError(f"{value:.80} is no time of a known zone")
+    return moment.astimezone(UTC)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(each) for each in [*value])
+
+
+_READERS: Mapping[Any, Callable[[Any], Any]] = {
+    str: _text,
+    int: _number,
+    bytes: bytes.fromhex,
+    datetime: _moment,
+    tuple[str, ...]: _texts,
+}

@@ -4,8 +4,9 @@ Of the old database is kept what can still be read and has a right checksum: use
 put aside, not deleted. What stands in a pack whose own table of contents can't be read is lost to this.
 """
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,17 +14,20 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from acistore.archive.tar import entries
-from acistore.errors import AcistoreError, StoreDamaged
+from acistore.archive.layout import check_layout
+from acistore.archive.tar import entries, join
+from acistore.archive.tar.skeleton import Playback
+from acistore.errors import AcistoreError, StoreDamaged, StoreUnavailable
 from acistore.manifest import ImageManifest
-from acistore.naming import ImageID
+from acistore.naming import ImageID, ImageName
 from acistore.store import changes, index, schema
 from acistore.store.adding import NewImage, insert_blobs, insert_image, insert_row
 from acistore.store.export import decompressed
-from acistore.store.packfile import BODY, MANIFEST, RECORD, SKELETON, Content, PackReader
+from acistore.store.ingest import MANIFEST_LIMIT
+from acistore.store.packfile import BODY, MANIFEST, PLAIN, RECORD, SKELETON, Content, PackReader
 from acistore.store.packs import LocalPacks, PackStorage
 from acistore.store.provenance import Provenance, read_record
-from acistore.store.records import Incomplete, Rebuilt
+from acistore.store.records import Admission, Incomplete, Rebuilt
 from acistore.store.salvage import Salvaged, State, salvage
 from acistore.store.sqlite import LOG, LOG_INDEX, Database
 from acistore.store.workspace import Workspace, sync_directory
@@ -33,8 +37,9 @@ _DAMAGED = ".damaged-"
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image as its pack tells of it."""
+    """An image as a pack tells of it."""
 
+    id: ImageID
     pack: str
     skeleton: Content
     manifest: ImageManifest
@@ -44,9 +49,9 @@ class _Image:
 
 @dataclass
 class _Inventory:
-    """What is in all packs. Sizes in bytes."""
+    """What is in all packs. Sizes in bytes. An image that was mended lies in several packs."""
 
-    images: dict[ImageID, _Image] = field(default_factory=dict)
+    images: dict[ImageID, list[_Image]] = field(default_factory=dict)
     bodies: dict[bytes, tuple[str, Content]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     content_sizes: dict[str, int] = field(default_factory=dict)
@@ -61,8 +66,7 @@ def rebuild(directory: Path) -> Rebuilt:
     workspace = Workspace(directory)
     packs = LocalPacks(workspace.packs)
     with workspace.in_use(alone=True), workspace.writing():
-        old = _old_database(workspace)
-        known = salvage(old)
+        known = salvage(workspace.database)
         inventory = _read_packs(packs)
         whole, incomplete = _whole_and_incomplete(inventory, packs, known)
         with workspace.scratch() as file:
@@ -78,14 +82,6 @@ def rebuild(directory: Path) -> Rebuilt:
     )
 
 
-def _old_database(workspace: Workspace) -> Path:
-    """The database there is; or the one that an earlier attempt, cut off in the middle, has put aside."""
-    if workspace.database.exists():
-        return workspace.database
-    aside = sorted(workspace.root.glob(f"{workspace.database.name}{_DAMAGED}*Z"))
-    return aside[-1] if aside else workspace.database
-
-
 # --- what the packs say
 
 
@@ -95,62 +91,150 @@ def _read_packs(packs: PackStorage) -> _Inventory:
         try:
             with packs.open(name) as pack:
                 contents = pack.contents()
-                inventory.images |= dict(_images_in(pack, contents))
+                if any(each.offset + each.length > pack.size for each in contents):
+                    raise StoreDamaged(f"pack {name} has a table of contents that is not about it")
                 inventory.sizes[name] = pack.size
+                for image in _images_in(pack, contents):
+                    inventory.images.setdefault(image.id, []).append(image)
+                for body in contents:
+                    if (body.kind, body.encoding) == (BODY, PLAIN) and _is_better(pack, body, inventory):
+                        inventory.bodies[body.digest] = (name, body)
         except (StoreDamaged, OSError):
             inventory.unreadable.append(name)
             continue
-        inventory.bodies |= {each.digest: (name, each) for each in contents if each.kind == BODY}
         inventory.content_sizes[name] = sum(each.length for each in contents if each.kind in (BODY, SKELETON))
     return inventory
 
 
-def _images_in(pack: PackReader, contents: list[Content]) -> Iterator[tuple[ImageID, _Image]]:
-    """The images in a pack: of each the skeleton, then the manifest, then the record."""
+def _is_better(pack: PackReader, body: Content, inventory: _Inventory) -> bool:
+    """Whether this is to be taken for a body that may have been found in another pack: one of the two may be
+    damaged."""
+    if body.digest not in inventory.bodies:
+        return True
+    hasher = hashlib.sha512()
+    for chunk in pack.read(body.offset, body.length):
+        hasher.update(chunk)
+    return hasher.digest() == body.digest
+
+
+def _images_in(pack: PackReader, contents: list[Content]) -> Iterator[_Image]:
+    """The images in a pack: of each the skeleton, then the manifest, then the record.
+
+    Nothing is believed that an image could not have brought with it when it was stored: anybody may have put the
+    pack there.
+    """
     for skeleton, manifest, record in zip(contents, contents[1:], contents[2:], strict=False):
         if (skeleton.kind, manifest.kind, record.kind) == (SKELETON, MANIFEST, RECORD):
             with suppress(AcistoreError):  # damaged itself: it may stand in another pack as well
-                pack.checked(skeleton)
-                told = read_record(pack.checked(record))
-                parsed = ImageManifest.parse(pack.checked(manifest))
-                yield told.id, _Image(pack.name, skeleton, parsed, told.size, told.provenance)
+                told = read_record(_small(pack, record))
+                parsed = ImageManifest.parse(_small(pack, manifest))
+                image = _Image(told.id, pack.name, skeleton, parsed, told.size, told.provenance)
+                if _is_of_a_piece(image, pack, manifest):
+                    yield image
+
+
+def _small(pack: PackReader, content: Content) -> bytes:
+    if content.length > MANIFEST_LIMIT:
+        raise StoreDamaged(f"pack {pack.name} has a manifest or record of {content.length} bytes")
+    return pack.checked(content)
+
+
+def _is_of_a_piece(image: _Image, pack: PackReader, manifest: Content) -> bool:
+    """Whether skeleton, manifest and record are about one and the same image. Raises StoreDamaged, ArchiveRefused
+    for a skeleton that is none."""
+    hasher = hashlib.sha512()
+    for chunk in pack.read(image.skeleton.offset, image.skeleton.length):
+        hasher.update(chunk)
+    if hasher.digest() != image.skeleton.digest:
+        return False
+    digests = [digest for path, digest in _files_in(image, pack) if path == b"manifest"]
+    return digests == [manifest.digest] and _tar_size(image, pack) == image.size
+
+
+def _tar_size(image: _Image, pack: PackReader) -> int:
+    size = 0
+    playback = Playback(_skeleton(image, pack))
+    while (record := playback.next_record()) is not None:
+        length, digest = record
+        size += length if digest else sum(map(len, playback.run(length)))
+    return size
+
+
+def _skeleton(image: _Image, pack: PackReader) -> Iterator[bytes]:
+    return decompressed(pack.read(image.skeleton.offset, image.skeleton.length), image.pack)
+
+
+def _files_in(image: _Image, pack: PackReader) -> Iterator[tuple[bytes, bytes | None]]:
+    """Path and digest of the body of each file."""
+    for entry in check_layout(entries(_skeleton(image, pack))):
+        yield entry.path.encode(errors="surrogateescape"), entry.digest
+
+
+def _files(image: _Image, packs: PackStorage) -> Iterator[tuple[bytes, bytes | None]]:
+    with packs.open(image.pack) as pack:
+        yield from _files_in(image, pack)
 
 
 def _whole_and_incomplete(
     inventory: _Inventory, packs: PackStorage, known: Salvaged
 ) -> tuple[dict[ImageID, _Image], tuple[Incomplete, ...]]:
-    """The images that can be had from the packs, oldest first, and those of which bodies are missing. Without
-    those that were removed, if that is known."""
+    """The images that can be had from the packs, oldest first, and those of which bodies are missing, or all but
+    what the old database says. Without those that were removed, if that is known."""
+    found = [_the_right_one(images, inventory, packs) for images in inventory.images.values()]
     whole: dict[ImageID, _Image] = {}
     incomplete = []
-    for image_id, image in sorted(
-        inventory.images.items(), key=lambda each: each[1].provenance.admission.admitted_at
-    ):
-        if known.complete and image_id.digest not in known.states:
+    for image in sorted(found, key=lambda each: each.provenance.admission.admitted_at):
+        if known.complete and image.id.digest not in known.states:
             continue
         if all(digest is None or digest in inventory.bodies for _path, digest in _files(image, packs)):
-            whole[image_id] = image
+            whole[image.id] = image
         else:
-            provenance = image.provenance
-            incomplete.append(
-                Incomplete(
-                    image_id,
-                    image.manifest.image_name,
-                    provenance.admission,
-                    provenance.remote,
-                    provenance.latest,
-                )
-            )
+            incomplete.append(_incomplete(image.id, image.manifest.image_name, image.provenance, known))
+    for digest, state in known.states.items():
+        if ImageID(digest) not in inventory.images:
+            unknown = Provenance(Admission("unverified", state.imported_at), latest=state.latest)
+            incomplete.append(_incomplete(ImageID(digest), state.name, unknown, known))
     return whole, tuple(incomplete)
 
 
-def _files(image: _Image, packs: PackStorage) -> Iterator[tuple[bytes, bytes | None]]:
-    """Path and digest of the body of each file."""
+def _incomplete(image_id: ImageID, name: ImageName, told: Provenance, known: Salvaged) -> Incomplete:
+    """What is known of an image that is not whole: the old database may know better than the pack."""
+    digest = image_id.digest
+    state = known.states.get(digest)
+    return Incomplete(
+        image_id,
+        name,
+        next(iter(known.admissions.get(digest, ())), told.admission),
+        next(iter(known.remotes.get(digest, ())), told.remote),
+        state.latest if state else told.latest,
+    )
+
+
+def _the_right_one(images: Sequence[_Image], inventory: _Inventory, packs: PackStorage) -> _Image:
+    """Of several that call themselves by one image ID, the one that it stands for, if there is one."""
+    if len(images) > 1:
+        for image in images:
+            with suppress(AcistoreError, OSError):
+                if _digest(image, inventory, packs) == image.id.digest:
+                    return image
+    return images[-1]
+
+
+def _digest(image: _Image, inventory: _Inventory, packs: PackStorage) -> bytes:
+    """The SHA-512 of an image's tar. Raises StoreDamaged where bodies are missing."""
+
+    def body(digest: bytes, _size: int) -> Iterator[bytes]:
+        if digest not in inventory.bodies:
+            raise StoreDamaged(f"the body sha512-{digest.hex()} is in no pack")
+        name, content = inventory.bodies[digest]
+        with packs.open(name) as pack:
+            yield from pack.read(content.offset, content.length)
+
+    hasher = hashlib.sha512()
     with packs.open(image.pack) as pack:
-        chunks = pack.read(image.skeleton.offset, image.skeleton.length)
-        for entry in entries(decompressed(chunks, image.pack)):
-            if entry.path != ".":
-                yield entry.path.encode(errors="surrogateescape"), entry.digest
+        for chunk in join(_skeleton(image, pack), body):
+            hasher.update(chunk)
+    return hasher.digest()
 
 
 # --- the new index
@@ -165,6 +249,8 @@ def _write_index(
         for image_id, image in whole.items():
             new = NewImage(image_id, image.manifest, image.size, list(_files(image, packs)), image.skeleton)
             _insert(connection, new, keys[image.pack], image.provenance, known)
+    if database.has_log:  # which would not come along
+        raise StoreUnavailable(f"the new database of the store {path.parent.parent} could not be completed")
 
 
 def _insert_packs(
@@ -191,7 +277,9 @@ def _insert_packs(
 def _insert(connection: Connection, new: NewImage, pack: int, provenance: Provenance, known: Salvaged) -> None:
     admitted = provenance.admission.admitted_at
     digest = new.id.digest
-    state = known.states.get(digest) or State(admitted, datetime.now(UTC), False, provenance.latest)
+    state = known.states.get(digest) or State(
+        new.manifest.image_name, admitted, datetime.now(UTC), False, provenance.latest
+    )
     key = insert_image(
         connection,
         new,
@@ -212,20 +300,23 @@ def _insert(connection: Connection, new: NewImage, pack: int, provenance: Proven
 def _put_in_place(new: Path, workspace: Workspace) -> Path | None:
     """Lets the new database take the place of the old one, whose log must not be taken for the new one's.
 
-    Returns where the old one is now.
+    Returns where the old one is now. There is a database at any moment, or the store would be taken for a new one.
     """
     with new.open("rb") as file:
         os.fsync(file.fileno())
     for ending in (LOG, LOG_INDEX):
         new.with_name(new.name + ending).unlink(missing_ok=True)
     database = workspace.database
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = database.with_name(f"{database.name}{_DAMAGED}{moment}")
     there = database.exists()
+    if there:
+        aside.hardlink_to(database)
     database.with_name(database.name + LOG_INDEX).unlink(missing_ok=True)
-    for ending in (LOG, ""):
-        with suppress(FileNotFoundError):
-            database.with_name(database.name + ending).rename(aside.with_name(aside.name + ending))
+    log = database.with_name(database.name + LOG)
+    if log.exists():
+        log.rename(aside.with_name(aside.name + LOG)) if log.stat().st_size else log.unlink()
+    sync_directory(workspace.root)  # or a power cut could leave the new one with the old log
     new.rename(database)
     sync_directory(workspace.root)
     return aside if there else None

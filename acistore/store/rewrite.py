@@ -17,7 +17,7 @@ def rewrite(name: str, disk: Disk) -> int | None:
     Returns the bytes freed on disk (fewer than none where the file system rounds up), or None when the pack went
     away meanwhile. Raises StoreDamaged when something alive can't be read; then nothing is changed.
     """
-    with disk.workspace.writing(), disk.workspace.scratch() as file:
+    with disk.workspace.scratch() as file:
         writer = PackWriter(file)
         try:
             bodies, skeletons = _copy(name, writer, disk)

@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, RowMapping, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from acistore.errors import AcistoreError
+from acistore.manifest import ImageManifest
+from acistore.naming import ImageName
 from acistore.store import index, schema, sqlite
 from acistore.store.records import Admission, Remote
 from acistore.store.sqlite import Database
@@ -21,8 +23,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What no pack tells of an image."""
+    """What no pack tells of an image. `name` is for a message: nothing vouches for it."""
 
+    name: ImageName
     imported_at: datetime
     last_used_at: datetime
     pinned: bool
@@ -57,7 +60,7 @@ def salvage(path: Path) -> Salvaged:
 
 
 def _as_far_as_it_goes() -> suppress:
-    return suppress(AcistoreError, SQLAlchemyError, ValueError, TypeError, OverflowError)
+    return suppress(AcistoreError, SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError)
 
 
 def _read_images(connection: Connection, found: Salvaged) -> bool:
@@ -67,9 +70,16 @@ def _read_images(connection: Connection, found: Salvaged) -> bool:
         count += 1
         if schema.checksum(dict(row), schema.IMAGE_STATE) == row["checksum"]:
             found.states[row["digest"]] = State(
-                row["imported_at"], row["last_used_at"], row["pinned"], row["latest"]
+                _name(row), row["imported_at"], row["last_used_at"], row["pinned"], row["latest"]
             )
     return count == len(found.states) and not sqlite.integrity_problems(connection)
+
+
+def _name(row: RowMapping) -> ImageName:
+    try:
+        return ImageManifest.parse(row["manifest"]).image_name
+    except (AcistoreError, ValueError, TypeError, AttributeError):
+        return ImageName("unknown")
 
 
 def _digests(connection: Connection) -> dict[int, bytes]:

@@ -29,12 +29,17 @@ BUSY_TIMEOUT = 120.0
 PAGE_SIZE = 4096
 # Bytes of memory for pages: a transaction that changes more has them written twice.
 CACHE_SIZE = 16 << 20
+# Bytes of unused pages that are worth the work of giving them back.
+SHRINK_FROM = 4 << 20
 REPAIR = "acistore verify --repair"
 LOG, LOG_INDEX = "-wal", "-shm"
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-# What SQLite says when a table or column is not there, which only damage can bring about.
-_ODD_SCHEMA = ("no such table", "no such column", "has no column", "malformed", "unsupported file format")
+# What SQLite says when a table or column is not there, or text is no text, which only damage can bring about.
+_ODD_SCHEMA = (
+    *("no such table", "no such column", "has no column", "already exists", "malformed"),
+    *("unsupported file format", "Could not decode to UTF-8"),
+)
 
 
 class Database:
@@ -67,6 +72,39 @@ class Database:
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 
+    @property
+    def has_log(self) -> bool:
+        """Whether there are commits that are not in the file itself yet."""
+        return _size(self.path.with_name(self.path.name + LOG)) > 0
+
+    def settle(self) -> None:
+        """Makes sure that what a failed commit has left in the log can't come to life.
+
+        SQLite may report that a commit has failed whose pages are all in the log: nobody sees them until all have
+        gone, and whoever comes then takes them for a commit. A commit that succeeds stands in their place.
+        """
+        if not self.has_log:
+            return
+        with self.write() as connection:
+            number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA user_version = {(number + 1) % (1 << 30)}")
+
+    def shrink(self) -> int:
+        """Gives pages back to the disk when most of them are unused and nobody else is at work; returns how many
+        bytes the file lost."""
+        before = _size(self.path)
+        with (
+            store_errors(self.path),
+            closing(sqlite3.connect(_uri(self.path, "rw"), uri=True, timeout=0)) as alone,
+        ):
+            (unused,) = alone.execute("PRAGMA freelist_count").fetchone()
+            if unused * PAGE_SIZE < max(SHRINK_FROM, before // 2):
+                return 0
+            with suppress(sqlite3.OperationalError):  # somebody is at work, or there is no room: another time
+                alone.execute("VACUUM")
+                alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return before - _size(self.path)
+
     def close(self) -> None:
         if self.writable:
             with _log_kept(self.path):
@@ -80,7 +118,7 @@ def _engine(path: Path, uri: str, writable: bool, foreign_keys: bool, busy_timeo
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(uri, uri=True, timeout=busy_timeout, check_same_thread=False)
 
-    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect)
+    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -194,7 +232,7 @@ def store_error(error: BaseException, path: Path) -> AcistoreError:
     if (
         unreadable
         or code in _DAMAGE
-        or (code == sqlite3.SQLITE_ERROR and any(words in str(error) for words in _ODD_SCHEMA))
+        or (code in (0, sqlite3.SQLITE_ERROR) and any(words in str(error) for words in _ODD_SCHEMA))
     ):
         return StoreDamaged(f"the store's database {path} is damaged: {error}", next_step=REPAIR)
     if code == sqlite3.SQLITE_FULL or _free_space(path) < PAGE_SIZE:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Self, TypeVar
 
+from sqlalchemy import Connection
+
 from acistore.archive.tar import Entry
 from acistore.config import Limits
 from acistore.errors import AmbiguousImage, DiskFull, ImageInUse, ImageNotFound, InvalidName, StoreDamaged
@@ -31,6 +33,8 @@ from acistore.store.verify import Unwatched, VerifyProgress, verify
 Result = TypeVar("Result")
 
 ID_PREFIX = "sha512-"
+# What helps when there is not even room for a collection.
+MAKE_ROOM = "delete something else on this disk, a few MiB, then: acistore gc"
 
 log = logging.getLogger(__name__)
 
@@ -199,12 +203,14 @@ class Store:
     def heal(self, image: StoredImage, archive: BinaryIO, *, limit: int = Limits().unpacked_size) -> None:
         """Replaces what is damaged of an image by what a copy of its archive has, plain or compressed, whoever
         that came from: its SHA-512 has to be the image ID. Raises ImageMismatch, ArchiveRefused, DiskFull."""
-        heal(image, archive, self._disk, limit=limit)
+        with self._disk.workspace.writing():
+            heal(image, archive, self._disk, limit=limit)
 
     def rewrite(self, packs: Iterable[str]) -> Sequence[str]:
         """Writes what is needed of packs to new ones, which mends what is damaged beside it; returns those in
         which something is damaged that is needed, and which stay as they are."""
-        return [name for name in packs if not self._rewritten(name)]
+        with self._disk.workspace.writing():
+            return [name for name in packs if not self._rewritten(name)]
 
     def _rewritten(self, pack: str) -> bool:
         try:
@@ -273,13 +279,12 @@ class Store:
         Raises ImageNotFound when it was removed meanwhile.
         """
         with self._database.write() as connection:
-            if index.image_by_id(connection, image.id) is None:
-                raise ImageNotFound(f"{image.id} was removed from the store")
-            changes.record_use(connection, image, _now())
+            here = _still_here(connection, image)
+            changes.record_use(connection, here, _now())
             if remote:
-                changes.record_remote(connection, image, remote)
+                changes.record_remote(connection, here, remote)
             if latest:
-                changes.record_latest(connection, image)
+                changes.record_latest(connection, here)
 
     def touch(self, image: StoredImage) -> None:
         """Notes that the image was used now, which a garbage collection respects. Where nothing can be noted, on
@@ -302,9 +307,7 @@ class Store:
     def _set_pinned(self, image: StoredImage, pinned: bool) -> None:
         def job() -> None:
             with self._database.write() as connection:
-                if index.image_by_id(connection, image.id) is None:
-                    raise ImageNotFound(f"{image.id} was removed from the store")
-                changes.record_pin(connection, image, pinned)
+                changes.record_pin(connection, _still_here(connection, image), pinned)
 
         self._with_reserve(job)
 
@@ -327,8 +330,9 @@ class Store:
         """Does what little has to be done even on a full disk: then the room that was kept for it is used."""
         try:
             return job()
-        except DiskFull:
+        except DiskFull as error:
             if not self._disk.workspace.give_up_reserve():
+                error.next_step = MAKE_ROOM
                 raise
             return job()
 
@@ -362,7 +366,11 @@ class Store:
         if dry_run:
             return plan(rules, _now(), self._disk)
         with self._disk.workspace.writing():
-            collected = collect(rules, _now(), self._disk)
+            try:
+                collected = collect(rules, _now(), self._disk)
+            except DiskFull as error:
+                error.next_step = MAKE_ROOM
+                raise
             self._disk.workspace.lay_in_reserve()
         return collected
 
@@ -371,6 +379,14 @@ class Store:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _still_here(connection: Connection, image: StoredImage) -> StoredImage:
+    """The image as it is in the store now, maybe under another key: it can have been removed and stored again."""
+    here = index.image_by_id(connection, image.id)
+    if here is None:
+        raise ImageNotFound(f"{image.id} was removed from the store")
+    return here
 
 
 def _refuse_if_in_use(image: StoredImage, users: Sequence[StoredImage]) -> None:

@@ -11,14 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from acistore.errors import AcistoreError, ImageNotFound, StoreDamaged
-from acistore.store import consistency, index
+from acistore.store import consistency, index, sqlite
 from acistore.store.disk import Disk
 from acistore.store.export import OpenImage, open_image
 from acistore.store.heal import lost_bodies
 from acistore.store.records import Damage, StoredImage, VerifyReport
 
 Value = TypeVar("Value")
+
+# What comes of values in the database that nobody wrote there: no text where text should be, no number, no JSON.
+_NONSENSE = (ValueError, TypeError, AttributeError, OverflowError, SQLAlchemyError)
 
 
 class VerifyProgress(Protocol):
@@ -49,8 +54,7 @@ def verify(images: Sequence[StoredImage] | None, disk: Disk, progress: VerifyPro
     packs: list[str] = []
     if images is None:
         damaged += consistency.database_damage(disk.database)
-        with disk.database.read() as connection:
-            images, packs = index.images(connection), index.pack_names(connection)
+        images, packs = _everything(disk)
     size = sum(image.size for image in images)
     if images or packs:
         progress.start("verifying", size + sum(map(disk.packs.size, packs)))
@@ -59,6 +63,20 @@ def verify(images: Sequence[StoredImage] | None, disk: Disk, progress: VerifyPro
         damaged += _all(pool, partial(_image_damage, disk=disk, advance=progress.advance), images)
     progress.done()
     return VerifyReport(len(images), size, tuple(damaged))
+
+
+def _everything(disk: Disk) -> tuple[list[StoredImage], list[str]]:
+    """All images and packs that the database tells of. Raises StoreDamaged where it makes no sense."""
+    try:
+        with disk.database.read() as connection:
+            images, packs = index.images(connection), index.pack_names(connection)
+        if not all(isinstance(name, str) for name in packs):
+            raise TypeError("the name of a pack is no text")
+    except _NONSENSE as error:
+        raise StoreDamaged(
+            f"what the store's database {disk.database.path} says can't be right: {error}", next_step=sqlite.REPAIR
+        ) from error
+    return images, packs
 
 
 def _all(
@@ -88,6 +106,8 @@ def _pack_damage(name: str, disk: Disk, advance: Callable[[int], object]) -> Ite
         yield Damage(None, error.message, pack=name)
     except OSError as error:
         yield Damage(None, f"pack {name} can't be read: {error.strerror}", pack=name)
+    except _NONSENSE as error:
+        yield Damage(None, f"database: what it says of pack {name} can't be right: {error}", in_index=True)
 
 
 def _image_damage(image: StoredImage, disk: Disk, advance: Callable[[int], object]) -> Iterator[Damage]:
@@ -107,6 +127,8 @@ def _image_damage(image: StoredImage, disk: Disk, advance: Callable[[int], objec
     except AcistoreError as error:
         if not _is_gone(image, disk):
             yield Damage(image, error.message)
+    except _NONSENSE as error:
+        yield Damage(image, f"database: what it says of it can't be right: {error}", in_index=True)
 
 
 def _is_gone(image: StoredImage, disk: Disk) -> bool:

@@ -62,6 +62,9 @@ class Workspace:
 
     def full(self, needed: str) -> DiskFull:
         """The error for a disk that has too little room."""
+        disk = os.statvfs(self._existing())
+        if disk.f_files and not disk.f_favail:
+            needed = "another file, of which the disk can't take any more (inodes)"
         return DiskFull(
             f"the disk of the store {self.root} has too little room",
             facts={"free": f"{self.free()} bytes", "needed": needed},
@@ -70,7 +73,11 @@ class Workspace:
 
     def free(self) -> int:
         """The bytes that this process may still write."""
-        return shutil.disk_usage(self.root).free
+        return shutil.disk_usage(self._existing()).free
+
+    def _existing(self) -> Path:
+        """The directory, or the nearest one that there is where it is to be made."""
+        return next(place for place in (self.root, *self.root.parents) if place.exists())
 
     def disk_size(self) -> int:
         """The bytes on disk of everything in the store's directory that this process may look at."""
@@ -273,11 +280,12 @@ def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
 
 
 def plain_files(directory: Path) -> list[Path]:
-    """The regular files of a directory: no links, pipes or whatever else somebody has put there."""
+    """The regular files of a directory that this process may look into: no links, pipes or whatever else somebody
+    has put there."""
     try:
         with os.scandir(directory) as entries:
             return sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 

@@ -69,6 +69,7 @@ def test_an_older_store_is_upgraded_after_a_copy_was_made(directory: Path, migra
         stored = add(store, archive)
     (migrations / "versions" / "next.py").write_text(NEXT.format(head=schema.REVISION, last=""))
     aside = migrate.upgrade(Workspace(directory), location=migrations)
+    assert aside
     with closing(sqlite3.connect(directory / "acistore.db")) as database:
         assert database.execute("SELECT note FROM image").fetchall() == [("upgraded",)]
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []

@@ -1,0 +1,80 @@
+"""The questions asked of the tables: plain SQLAlchemy, inside the caller's transaction. A file for each matter."""
+
+from acistore.store.index.batches import batches
+from acistore.store.index.contents import (
+    bodies_of,
+    bodies_size,
+    body_at,
+    file_count,
+    known_blobs,
+    needed_only_by,
+    paths_of,
+    skeleton_digest_of,
+    skeleton_of,
+    unique_size,
+    unique_sizes,
+)
+from acistore.store.index.holders import images_with_body, images_with_path
+from acistore.store.index.images import (
+    best_by_name,
+    dependents,
+    image_by_id,
+    images,
+    images_by_name,
+    images_by_prefix,
+)
+from acistore.store.index.packs import (
+    live_contents,
+    live_size,
+    mostly_dead_packs,
+    pack_exists,
+    pack_names,
+    pack_states,
+)
+from acistore.store.index.provenance import (
+    admission_in,
+    admissions_of,
+    images_admitted_by,
+    provenance_of,
+    remote_by_url,
+    remote_in,
+    remotes_by_name,
+    remotes_of,
+)
+
+__all__ = [
+    "admission_in",
+    "admissions_of",
+    "batches",
+    "best_by_name",
+    "bodies_of",
+    "bodies_size",
+    "body_at",
+    "dependents",
+    "file_count",
+    "image_by_id",
+    "images",
+    "images_admitted_by",
+    "images_by_name",
+    "images_by_prefix",
+    "images_with_body",
+    "images_with_path",
+    "known_blobs",
+    "live_contents",
+    "live_size",
+    "mostly_dead_packs",
+    "needed_only_by",
+    "pack_exists",
+    "pack_names",
+    "pack_states",
+    "paths_of",
+    "provenance_of",
+    "remote_by_url",
+    "remote_in",
+    "remotes_by_name",
+    "remotes_of",
+    "skeleton_digest_of",
+    "skeleton_of",
+    "unique_size",
+    "unique_sizes",
+]

@@ -159,18 +159,25 @@ def _repair(session: Session, *, yes: bool) -> int:
         session.output.document(_document(repaired.report, repaired.repaired) | extra)
     else:
         _print_repaired(session.output, repaired)
-    if repaired.report.ok and not repaired.lost:
-        return 0
-    if repaired.report.ok:
+    unreadable = repaired.rebuilt.unreadable if repaired.rebuilt else ()
+    if not repaired.report.ok:
+        failure = _damage(repaired.report, next_step=f"{_REPAIR} --yes" if consent.asked_in_vain else _REPAIR)
+        if consent.asked_in_vain:
+            failure.facts["dropped"] = "nothing: that takes --yes, or a terminal to ask at"
+    elif repaired.lost:
         failure = StoreDamaged(
             f"the store is sound again, but {count(len(repaired.lost), 'image')} could not be brought back",
             facts={str(each.id): str(each.name) for each in repaired.lost},
             next_step=shlex.join(["acistore", "fetch", *(str(each.name) for each in repaired.lost)]),
         )
+    elif unreadable:
+        failure = StoreDamaged(
+            f"the store is sound again, but {count(len(unreadable), 'pack')} can't be read: images may be missing",
+            facts={"packs": ", ".join(unreadable), "until": "the next gc, which deletes them"},
+            next_step="acistore list",
+        )
     else:
-        failure = _damage(repaired.report, next_step=f"{_REPAIR} --yes" if consent.asked_in_vain else _REPAIR)
-        if consent.asked_in_vain:
-            failure.facts["dropped"] = "nothing: that takes --yes, or a terminal to ask at"
+        return 0
     session.output.error(failure)
     return failure.exit_code
 

@@ -134,6 +134,7 @@ class Fetcher:
 
         Raises NotTrusted and its kinds, NetworkError and its kinds, NotFound, ArchiveRefused, DependencyCycle.
         """
+        self._store.require_writable()
         policy = pull_policy or self._config.pull_policy
         below = pull_policy or ("never" if policy == "never" else "new")
         with Client(self._config) as client:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from acistore.config import Config
-from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged, StoreUnavailable
+from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged
 from acistore.fetch.asked import is_url, path_of
 from acistore.fetch.fetcher import FetchProgress
 from acistore.manifest import ImageManifest
@@ -22,6 +20,7 @@ from acistore.net.client import Client
 from acistore.net.transfer import download
 from acistore.store import Admission, Store, StoredImage
 from acistore.store.records import Incomplete, Rebuilt, VerifyReport
+from acistore.store.sqlite import NONSENSE
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +67,14 @@ class Repairer:
         healed: Sequence[StoredImage] = ()
         try:
             with Store.open(self._config.dir) as store, Client(self._config) as client:
-                if not store.writable:
-                    raise StoreUnavailable(f"the store {self._config.dir} can only be read from here")
+                store.require_writable()
                 report = store.verify(progress=self._progress)
                 if not any(each.in_index for each in report.damaged):
                     return healed, None
                 # The old index still knows where things are in packs that have forgotten it themselves.
                 healed, _broken = self._heal(store, client, report)
                 store.rewrite(_damaged_packs(report))
-        except (StoreDamaged, SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (StoreDamaged, *NONSENSE) as error:
             log.info("the index can't be used as it is: %s", error)
         self._progress.step("making the index again from the packs")
         return healed, Store.rebuild(self._config.dir)
@@ -109,6 +107,8 @@ class Repairer:
             places = [place for place in (each.remote and each.remote.url, each.admission.url) if place]
             if self._from_any(places, partial(self._add_again, store, each), store, client):
                 image = store.get(each.id)
+                if each.pinned:
+                    store.pin(image)
                 store.touch(image)  # it was last used nobody knows when: not so long ago that the next gc takes it
                 restored.append(image)
             else:

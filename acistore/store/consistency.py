@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from acistore.archive.tar import entries
 from acistore.errors import AcistoreError
@@ -20,7 +19,7 @@ from acistore.store import schema, sqlite
 from acistore.store.export import OpenImage
 from acistore.store.packfile import BODY, PLAIN, SKELETON, ZSTD, Content, PackReader
 from acistore.store.records import Damage, LiveContents, Location, PackState, StoredImage
-from acistore.store.sqlite import Database
+from acistore.store.sqlite import NONSENSE, Database
 
 # The format versions for writers and for readers in the header of a database with a write-ahead log.
 _LOGGED = b"\x02\x02"
@@ -41,7 +40,7 @@ def database_damage(database: Database) -> list[Damage]:
         for check in checks:
             try:
                 problems += check(connection)
-            except (AcistoreError, SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            except (AcistoreError, *NONSENSE) as error:
                 problems.append(f"it can't be read: {error}")
     return [Damage(None, f"database: {problem}", in_index=True) for problem in problems]
 

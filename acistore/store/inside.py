@@ -94,11 +94,12 @@ def _inside(listing: Iterable[Listed], image: StoredImage) -> Iterator[Listed]:
         if length > LISTING_LIMIT:
             raise FileUnusable(f"{image.id} has too many names and attributes to be looked into")
         if entry.path.startswith(_ROOTFS):
-            target = _shown(entry.target) if entry.kind == "hardlink" and entry.target else entry.target
-            yield entry.renamed(_shown(entry.path), target), parts
+            target = path_inside(entry.target) if entry.kind == "hardlink" and entry.target else entry.target
+            yield entry.renamed(path_inside(entry.path), target), parts
 
 
-def _shown(archive_path: str) -> str:
+def path_inside(archive_path: str) -> str:
+    """The path that a file of the archive has in the image."""
     return archive_path.removeprefix(_ROOTFS) or "/"
 
 
@@ -235,7 +236,9 @@ def which(wanted: str, disk: Disk) -> list[Occurrence]:
         else:
             holders = index.images_with_path(connection, _stored(wanted))
     found = ((image, text.decode(errors="surrogateescape"), digest) for image, text, digest in holders)
-    return [Occurrence(image, _shown(path), digest) for image, path, digest in found if path.startswith(_ROOTFS)]
+    return [
+        Occurrence(image, path_inside(path), digest) for image, path, digest in found if path.startswith(_ROOTFS)
+    ]
 
 
 def _parse_digest(text: str) -> bytes:

@@ -111,4 +111,10 @@ def revision_of(database: Database) -> str | None:
     with database.read() as connection:
         if not inspect(connection).has_table(schema.version.name):
             return None
-        return connection.execute(select(schema.version.c.version_num)).scalar_one_or_none() or UNFINISHED
+        revisions = connection.execute(select(schema.version.c.version_num)).scalars().all()
+    if len(revisions) > 1:
+        raise StoreDamaged(
+            f"the store's database {database.path} is damaged: it has {len(revisions)} schema revisions",
+            next_step=REPAIR,
+        )
+    return revisions[0] if revisions else UNFINISHED

@@ -207,6 +207,7 @@ def _incomplete(image_id: ImageID, name: ImageName, told: Provenance, known: Sal
         next(iter(known.admissions.get(digest, ())), told.admission),
         next(iter(known.remotes.get(digest, ())), told.remote),
         state.latest if state else told.latest,
+        state.pinned if state else False,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from acistore.errors import StoreDamaged
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID, ImageName
 
@@ -78,11 +79,18 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where bytes lie: a range of a pack. Offsets and lengths in bytes."""
+    """Where bytes lie: a range of a pack. Offset and length in bytes. Raises StoreDamaged for what is none."""
 
     pack: str
     offset: int
     length: int
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.offset, int) and isinstance(self.length, int) and isinstance(self.pack, str)):
+            raise StoreDamaged(
+                f"the store's database says of content that it lies at {self.offset!r} in {self.pack!r}",
+                next_step="acistore verify --repair",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +177,7 @@ class Incomplete:
     admission: Admission
     remote: Remote | None
     latest: bool
+    pinned: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from acistore.errors import AcistoreError
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageName
 from acistore.store import index, schema, sqlite
 from acistore.store.records import Admission, Remote
-from acistore.store.sqlite import Database
+from acistore.store.sqlite import NONSENSE, Database
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def salvage(path: Path) -> Salvaged:
 
 
 def _as_far_as_it_goes() -> suppress:
-    return suppress(AcistoreError, SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError)
+    return suppress(AcistoreError, *NONSENSE)
 
 
 def _read_images(connection: Connection, found: Salvaged) -> bool:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
 
 from acistore.errors import AcistoreError, DiskFull, StoreDamaged, StoreUnavailable
 
@@ -33,6 +34,9 @@ CACHE_SIZE = 16 << 20
 SHRINK_FROM = 4 << 20
 REPAIR = "acistore verify --repair"
 LOG, LOG_INDEX = "-wal", "-shm"
+
+# What comes of rows that hold something else than was written, before anybody can say that this is damage.
+NONSENSE = (SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError)
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 # What SQLite says when a table or column is not there, or text is no text, which only damage can bring about.
@@ -60,6 +64,14 @@ class Database:
             place = _uri(path, "rw") if writable else self._resources.enter_context(_readable(path))
         self._engine = _engine(path, place, writable, foreign_keys, busy_timeout)
 
+    def require_writable(self) -> None:
+        """Raises StoreUnavailable where nothing can be changed."""
+        if not self.writable:
+            raise StoreUnavailable(
+                f"the store {self.path.parent} can only be read from here",
+                next_step="run this as somebody who may write to it, or choose another store with --dir DIR",
+            )
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         with self._engine.connect() as connection, connection.begin():
@@ -67,8 +79,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        if not self.writable:
-            raise StoreUnavailable(f"the store {self.path.parent} can only be read from here")
+        self.require_writable()
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 

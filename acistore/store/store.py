@@ -3,7 +3,7 @@
 import logging
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,10 @@ class Store:
     def writable(self) -> bool:
         """Whether this process may change the store."""
         return self._database.writable
+
+    def require_writable(self) -> None:
+        """Raises StoreUnavailable where the store can only be read: before work begins that would be in vain."""
+        self._database.require_writable()
 
     def close(self) -> None:
         self._resources.close()
@@ -328,13 +332,14 @@ class Store:
 
     def _with_reserve(self, job: Callable[[], Result]) -> Result:
         """Does what little has to be done even on a full disk: then the room that was kept for it is used."""
+        with suppress(DiskFull):
+            return job()
+        self._disk.workspace.give_up_reserve()
         try:
             return job()
         except DiskFull as error:
-            if not self._disk.workspace.give_up_reserve():
-                error.next_step = MAKE_ROOM
-                raise
-            return job()
+            error.next_step = MAKE_ROOM
+            raise
 
     def usage(self) -> Usage:
         """What the store holds, and what it occupies on disk."""

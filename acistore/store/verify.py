@@ -11,19 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from acistore.errors import AcistoreError, ImageNotFound, StoreDamaged
 from acistore.store import consistency, index, sqlite
 from acistore.store.disk import Disk
 from acistore.store.export import OpenImage, open_image
 from acistore.store.heal import lost_bodies
+from acistore.store.inside import path_inside
 from acistore.store.records import Damage, StoredImage, VerifyReport
+from acistore.store.sqlite import NONSENSE
 
 Value = TypeVar("Value")
-
-# What comes of values in the database that nobody wrote there: no text where text should be, no number, no JSON.
-_NONSENSE = (ValueError, TypeError, AttributeError, OverflowError, SQLAlchemyError)
 
 
 class VerifyProgress(Protocol):
@@ -72,7 +69,7 @@ def _everything(disk: Disk) -> tuple[list[StoredImage], list[str]]:
             images, packs = index.images(connection), index.pack_names(connection)
         if not all(isinstance(name, str) for name in packs):
             raise TypeError("the name of a pack is no text")
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise StoreDamaged(
             f"what the store's database {disk.database.path} says can't be right: {error}", next_step=sqlite.REPAIR
         ) from error
@@ -106,7 +103,7 @@ def _pack_damage(name: str, disk: Disk, advance: Callable[[int], object]) -> Ite
         yield Damage(None, error.message, pack=name)
     except OSError as error:
         yield Damage(None, f"pack {name} can't be read: {error.strerror}", pack=name)
-    except _NONSENSE as error:
+    except NONSENSE as error:
         yield Damage(None, f"database: what it says of pack {name} can't be right: {error}", in_index=True)
 
 
@@ -127,7 +124,7 @@ def _image_damage(image: StoredImage, disk: Disk, advance: Callable[[int], objec
     except AcistoreError as error:
         if not _is_gone(image, disk):
             yield Damage(image, error.message)
-    except _NONSENSE as error:
+    except NONSENSE as error:
         yield Damage(image, f"database: what it says of it can't be right: {error}", in_index=True)
 
 
@@ -156,5 +153,8 @@ def _damaged_bodies(image: StoredImage, disk: Disk) -> list[Damage]:
     for digest, place, what in lost_bodies(image, disk):
         with disk.database.read() as connection:
             paths = index.paths_of(connection, image, digest)
-        damaged += [Damage(image, what, path.decode(errors="surrogateescape"), pack=place.pack) for path in paths]
+        damaged += [
+            Damage(image, what, path_inside(path.decode(errors="surrogateescape")), pack=place.pack)
+            for path in paths
+        ]
     return damaged

@@ -20,8 +20,10 @@ from typing import BinaryIO
 from acistore.errors import DiskFull, StoreUnavailable
 
 BUFFER = 1 << 20
-# Bytes kept for the day when the disk is full: what a garbage collection has to write before it frees anything.
+# Bytes kept for the day when the disk is full, for what a removal has to write before it frees anything: so many
+# at least, or this part of the database: the larger it is, the more of its pages one image is spread over.
 RESERVE = 8 << 20
+RESERVED_SHARE = 4
 # The reserve is laid in only where this many times as much is free.
 ROOM_FOR_RESERVE = 8
 
@@ -167,10 +169,11 @@ class Workspace:
     def lay_in_reserve(self) -> None:
         """Sees that the reserve is there, if there is ample room for it."""
         try:
-            if disk_size(self.reserve) >= RESERVE or self.free() < RESERVE * ROOM_FOR_RESERVE:
+            wanted = max(RESERVE, self.database.stat().st_size // RESERVED_SHARE)
+            if disk_size(self.reserve) >= wanted * 3 // 4 or self.free() < wanted * ROOM_FOR_RESERVE:
                 return
-            with open(self.reserve, "wb", opener=_open_or_make) as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE)
+            with open(self.reserve, "ab", opener=_open_or_make) as file:
+                os.posix_fallocate(file.fileno(), 0, wanted)
             self._settle(self.reserve, self._file_modes)
         except OSError as error:
             log.debug("no reserve is kept in %s: %s", self.root, error.strerror)

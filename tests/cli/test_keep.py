@@ -142,7 +142,7 @@ def test_damage_is_exit_code_6_and_every_damaged_image_is_named(
     assert (ran.code, ran.error["kind"]) == (6, "StoreDamaged")
     assert ran.document["ok"] is False
     found = {(each["name"], each["id"], each["path"]) for each in ran.document["damaged"] if each["id"]}
-    assert found == {(each.name, str(each.id), "rootfs/etc/file") for each in damaged}
+    assert found == {(each.name, str(each.id), "/etc/file") for each in damaged}
     text = run("verify")
     assert text.code == 6
     for each in damaged:

@@ -341,4 +341,4 @@ def test_a_pack_in_place_of_another_is_noticed_although_it_is_sound_itself(store
     assert not problems(store, pack)
     damaged = store.verify().damaged
     assert {each.image.name for each in damaged if each.image} == {"example.com/app"}
-    assert {each.path for each in damaged if each.image} == {"manifest", "rootfs/big", "rootfs/etc/os-release"}
+    assert {each.path for each in damaged if each.image} == {"manifest", "/big", "/etc/os-release"}

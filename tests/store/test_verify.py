@@ -12,16 +12,9 @@ from acistore.errors import AcistoreError, StoreDamaged
 from acistore.store import Store
 from tests.images import image
 from tests.store.conftest import add, exported
+from tests.store.damaging import flip
 
 FILES = {"etc/os-release": b"NAME=x\n" * 500, "big": os.urandom(200_000), "small": b"s"}
-
-
-def flip(path: Path, position: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(position)
-        byte = file.read(1)
-        file.seek(position)
-        file.write(bytes([byte[0] ^ 0x20]))
 
 
 def the_pack(directory: Path) -> Path:
@@ -44,35 +37,13 @@ def test_a_damaged_body_is_reported_by_image_and_path(store: Store, directory: P
     flip(pack, pack.read_bytes().index(b"NAME=x") + 100)
     report = store.verify()
     assert {(each.image.name, each.path) for each in report.damaged if each.image} == {
-        ("example.com/one", "rootfs/etc/os-release"),
-        ("example.com/two", "rootfs/copy"),
+        ("example.com/one", "/etc/os-release"),
+        ("example.com/two", "/copy"),
     }
     assert store.verify([sound]).ok
     assert not store.verify([two]).ok
     with pytest.raises(StoreDamaged, match=str(one.id)):
         exported(store, one)
-
-
-def test_every_flipped_bit_of_a_pack_is_noticed(store: Store, directory: Path) -> None:
-    add(store, image(files=FILES))
-    pack = the_pack(directory)
-    size = pack.stat().st_size
-    chosen = {
-        *random.Random(7).sample(range(size), 60),
-        0,
-        15,
-        16,
-        4095,
-        size - 1,
-        size - 70,
-        size - 88,
-        size - 200,
-    }
-    for position in chosen:
-        flip(pack, position)
-        assert not store.verify().ok, position
-        flip(pack, position)
-    assert store.verify().ok
 
 
 @pytest.mark.parametrize("keep", [0, 10, 5000, -1])
@@ -99,7 +70,7 @@ def test_a_row_that_points_elsewhere_is_noticed(store: Store, directory: Path) -
     add(store, image(files=FILES))
     with closing(sqlite3.connect(directory / "acistore.db")) as database, database:
         database.execute("UPDATE blob SET offset = offset + 1 WHERE size = 3500")
-    assert [each.path for each in store.verify().damaged if each.image] == ["rootfs/etc/os-release"]
+    assert [each.path for each in store.verify().damaged if each.image] == ["/etc/os-release"]
 
 
 def test_a_database_that_is_no_database_is_damage(directory: Path) -> None:
@@ -138,3 +109,11 @@ def test_random_damage_to_the_database_never_gives_wrong_bytes(directory: Path, 
                 assert exported(store, store.get(stored.id)) == archive
         except AcistoreError:
             pass
+
+
+def test_labels_that_are_no_text_are_damage_not_a_crash(store: Store, directory: Path) -> None:
+    add(store, image(files=FILES, labels={"os": "linux"}))
+    with closing(sqlite3.connect(directory / "acistore.db")) as database, database:
+        database.execute("UPDATE label SET value = CAST(value AS BLOB)")
+    with pytest.raises(StoreDamaged, match="can't be"):
+        store.verify()

@@ -114,7 +114,7 @@ def _stored(row: Row[Any], labels: Mapping[str, str]) -> StoredImage:
             latest=row.latest,
             raw_manifest=row.manifest,
         )
-    except (ValueError, TypeError, AcistoreError) as error:
+    except (ValueError, TypeError, AttributeError, AcistoreError) as error:
         raise StoreDamaged(
             f"row {row.id} of the store's database can't be an image: {error}",
             next_step="acistore verify --repair",

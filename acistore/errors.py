@@ -99,6 +99,10 @@ class EndpointNotFound(NotFound):
     """Discovery found no (usable) endpoint, or no key, for a name."""
 
 
+class StoreNotFound(NotFound):
+    """There is no store in the directory, where one was to be looked at."""
+
+
 class ImageNotFound(NotFound):
     """The store holds no such image."""
 

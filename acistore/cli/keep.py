@@ -225,7 +225,10 @@ def df(session: Session) -> None:
             [
                 ("images", f"{usage.images:,}, {size(usage.apparent_size)} as archives"),
                 ("content", f"{size(usage.unique_size)}, each file body counted once"),
-                ("on disk", size(usage.disk_size)),
+                (
+                    "on disk",
+                    f"{size(usage.disk_size)}, {size(usage.reserve_size)} of it in reserve for a full disk",
+                ),
                 ("saved", f"{saved} against the archives side by side"),
                 ("to be freed", f"{size(usage.reclaimable_size)} by acistore gc --grace-period 0s"),
             ]
@@ -239,6 +242,7 @@ def _usage(usage: "Usage") -> dict[str, object]:
         "apparent_size": usage.apparent_size,
         "unique_size": usage.unique_size,
         "disk_size": usage.disk_size,
+        "reserve_size": usage.reserve_size,
         "saved_size": usage.saved_size,
         "reclaimable_size": usage.reclaimable_size,
         "per_image": [

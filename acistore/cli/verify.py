@@ -13,7 +13,7 @@ from acistore.cli.output import Output, count, facts, size
 from acistore.cli.parameters import Command, any_images, option
 from acistore.cli.progress import Progress
 from acistore.cli.session import Session, holds_store, somebody_can_answer
-from acistore.errors import StoreDamaged, UsageError
+from acistore.errors import StoreDamaged, StoreNotFound, UsageError
 
 if TYPE_CHECKING:
     from acistore.fetch.repair import Repaired
@@ -25,7 +25,7 @@ _REPAIR = "acistore verify --repair"
 @click.command(cls=Command, short_help="Check that the store holds what was stored, and mend it.")
 @any_images
 @option("--repair/--no-repair", help="Mend what is damaged: the whole store is checked.")
-@option("--yes/--no-yes", help="Drop images that can't be mended without asking.")
+@option("--yes/--no-yes", help="Do not ask before dropping images that can't be mended.")
 @click.pass_obj
 def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) -> int:
     """Read images in full and compare them with the SHA-512 that is their ID.
@@ -34,7 +34,8 @@ def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) 
     is damaged, and the exit code is 6.
 
     With --repair a lost or damaged database is made again from the packs, and damaged files are fetched again from
-    where their images came from. An image that can't be mended is dropped, after a question or with --yes.
+    where their images came from. An image that can't be mended, pinned or not, is dropped, after a question or
+    with --yes. To fetch it from somewhere else mends it as well.
 
     \b
       acistore verify
@@ -45,9 +46,12 @@ def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) 
         raise UsageError("--repair mends the whole store, and takes no IMAGE", next_step=_REPAIR)
     if yes and not repair:
         raise UsageError("--yes answers the question of --repair", next_step=f"{_REPAIR} --yes")
-    if repair and holds_store(session.config().dir):
-        return _repair(session, yes=yes)
-    return _verify(session, images)
+    directory = session.config().dir
+    if not holds_store(directory):  # an empty mount point is no sound store
+        raise StoreNotFound(
+            f"there is no store in {directory}", next_step="check --dir; a first acistore fetch makes one"
+        )
+    return _repair(session, yes=yes) if repair else _verify(session, images)
 
 
 def _verify(session: Session, images: Sequence[str]) -> int:
@@ -84,6 +88,8 @@ def _document(report: "VerifyReport", repaired: Iterable["acistore.StoredImage"]
             for each in report.damaged
         ],
         "repaired": [image.id for image in repaired],
+        "dropped": [],
+        "lost": [],
         "not_admitted": [],
     }
 
@@ -131,7 +137,9 @@ class _Consent:
             self.asked_in_vain = True
             return False
         with _display_put_away(self.progress):
-            lines = facts((str(image.image_name), str(image.id)) for image in images)
+            lines = facts(
+                (f"{image.image_name}{' (pinned)' if image.pinned else ''}", str(image.id)) for image in images
+            )
             self.session.output.say(["these images can't be mended:", *lines])
             return self.session.ask("Drop them?")
 
@@ -164,6 +172,7 @@ def _repair(session: Session, *, yes: bool) -> int:
         failure = _damage(repaired.report, next_step=f"{_REPAIR} --yes" if consent.asked_in_vain else _REPAIR)
         if consent.asked_in_vain:
             failure.facts["dropped"] = "nothing: that takes --yes, or a terminal to ask at"
+            failure.facts["instead"] = "fetch it from somewhere else, which mends it"
     elif repaired.lost:
         failure = StoreDamaged(
             f"the store is sound again, but {count(len(repaired.lost), 'image')} could not be brought back",

@@ -37,7 +37,7 @@ from acistore.keys import trust_discovered_keys
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID, ImageName
 from acistore.net.client import Client
-from acistore.net.transfer import Progress, Transfer, download
+from acistore.net.transfer import Progress, Transfer, download, require_room
 from acistore.store import Admission, Remote, Store, StoredImage
 from acistore.trust.check import SignatureCheck
 from acistore.trust.keystore import TrustStore
@@ -384,6 +384,7 @@ def _copy(path: Path, spool: BinaryIO, check: SignatureCheck | None, limit: int)
     except OSError as error:
         raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error
     with file:
+        require_room(str(path), os.fstat(file.fileno()).st_size, spool)
         while chunk := file.read(COPY_CHUNK):
             size += len(chunk)
             if size > limit:

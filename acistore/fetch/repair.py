@@ -76,7 +76,7 @@ class Repairer:
                 store.rewrite(_damaged_packs(report))
         except (StoreDamaged, *NONSENSE) as error:
             log.info("the index can't be used as it is: %s", error)
-        self._progress.step("making the index again from the packs")
+        self._progress.step("making the database again from the packs")
         return healed, Store.rebuild(self._config.dir)
 
     def _heal(
@@ -100,12 +100,13 @@ class Repairer:
     def _restore(
         self, store: Store, client: Client, incomplete: Sequence[Incomplete]
     ) -> tuple[list[StoredImage], tuple[Incomplete, ...]]:
-        """Fetches images again that the packs tell of, and of which they don't have everything."""
+        """Fetches images again that the packs tell of, and of which they don't have everything: but none that may
+        have been removed on purpose, since its key was revoked, say."""
         restored, lost = [], []
         for each in incomplete:
             self._progress.step(f"fetching {each.name} again")
             places = [place for place in (each.remote and each.remote.url, each.admission.url) if place]
-            if self._from_any(places, partial(self._add_again, store, each), store, client):
+            if each.known and self._from_any(places, partial(self._add_again, store, each), store, client):
                 image = store.get(each.id)
                 if each.pinned:
                     store.pin(image)

@@ -102,7 +102,7 @@ def download(
     with client.open(url, headers=headers) as answer:
         _check(answer, limit, conditional=bool(headers))
         if answer.status == 200:
-            _check_room(answer, into)
+            require_room(str(answer.url), answer.length, into)
             progress.start(f"downloading {answer.url}", answer.length)
             try:
                 for chunk in _paced(answer, client.limits.minimum_rate, window):
@@ -134,20 +134,17 @@ def _check(answer: Answer, limit: int, *, conditional: bool) -> None:
         raise _too_large(answer, limit)
 
 
-def _check_room(answer: Answer, into: BinaryIO) -> None:
-    """Raises DiskFull, before the first byte, where it is known that the disk can't take them all."""
+def require_room(what: str, size: int | None, into: BinaryIO) -> None:
+    """Raises DiskFull, before the first byte, where it is known that a file's disk can't take so many."""
     try:
         disk = os.fstatvfs(into.fileno())
     except OSError:
         return  # not a file on a disk
     free = disk.f_bavail * disk.f_frsize
-    if answer.length is not None and answer.length > free:
+    if size is not None and size > free:
         raise DiskFull(
-            f"the disk has too little room for {answer.url}",
-            facts={
-                "free": f"{free} bytes",
-                "needed": f"{answer.length} bytes, and more when it is stored",
-            },
+            f"the disk has too little room for {what}",
+            facts={"free": f"{free} bytes", "needed": f"{size} bytes, and more when it is stored"},
             next_step="acistore gc",
         )
 

@@ -4,6 +4,7 @@ The cost follows the images that are old enough to go, not those that stay.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ class Rules:
     max_size: int | None = None
 
 
+log = logging.getLogger(__name__)
+
 Choice = tuple[StoredImage, str]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -44,7 +47,9 @@ def choose(connection: Connection, rules: Rules, now: datetime) -> list[Choice]:
 def _unused(connection: Connection, rules: Rules, now: datetime) -> list[StoredImage]:
     """The images that the grace rule lets go, the newest first."""
     latest_use = max(now - min(rules.grace_period, now - _EPOCH), _EPOCH)
-    old = index.images(connection, image.c.last_used_at <= latest_use, image.c.pinned.is_(False))
+    # Without a grace period the clock does not matter, which may have been wrong when an image was used.
+    unused = [image.c.last_used_at <= latest_use] if rules.grace_period else []
+    old = index.images(connection, *unused, image.c.pinned.is_(False))
     newest: dict[str, set[int]] = {}
     for each in old:
         if rules.keep and each.name not in newest:
@@ -82,8 +87,9 @@ class _Users:
             return
         rows = self._connection.execute(select(dependency).where(dependency.c.name == needed.name)).all()
         for row in rows:
-            meant = needed.id.digest == row.digest if row.digest else self._best_for(row) == needed.key
-            if meant and row.image_id != needed.key:
+            if row.image_id == needed.key or not index.satisfies(needed, row):
+                continue
+            if row.digest or self._best_for(row) == needed.key:
                 yield row.image_id
 
     def _best_for(self, row: Row[Any]) -> int | None:
@@ -114,6 +120,10 @@ def _beyond(connection: Connection, max_size: int, chosen: set[int]) -> Iterator
                 alive -= going.add(each)
                 found = True
                 yield each, f"least recently used, and the store is larger than {max_size} bytes"
+    if alive > max_size:
+        log.warning(
+            "what is pinned, or needed by what is, has %d bytes: more than the %d allowed", alive, max_size
+        )
 
 
 @dataclass(frozen=True, slots=True)

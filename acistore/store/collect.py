@@ -78,8 +78,9 @@ def _remove_images(disk: Disk, rules: Rules, now: datetime, tally: _Tally, *, at
     tally.images += chosen
     tally.blobs += sum(each.blobs for each in freed)
     for name in (name for each in freed for name in each.packs):
-        tally.freed += disk.packs.delete(name, unwanted=lambda: True)
-        tally.packs += 1
+        freed_size = disk.packs.delete(name, unwanted=lambda: True)
+        tally.freed += freed_size
+        tally.packs += freed_size > 0
     return bool(chosen)
 
 

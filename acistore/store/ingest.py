@@ -51,8 +51,8 @@ def ingest(
     admit: Admit,
     remote: Remote | None = None,
     latest: bool = False,
-) -> StoredImage:
-    """Adds an image archive, compressed in any known way, and returns the stored image.
+) -> tuple[StoredImage, bool]:
+    """Adds an image archive, compressed in any known way; returns the stored image, and whether it is new.
 
     `archive` is seekable and read from its beginning; `limit` bounds its plain size in bytes. `admit` decides,
     by raising, before anything is recorded. Raises ArchiveRefused, InvalidManifest, DiskFull and what `admit`
@@ -217,21 +217,21 @@ class _Bodies:
         return self.manifest
 
 
-def _commit(image: _Admitted, file: BinaryIO, disk: Disk) -> StoredImage:
+def _commit(image: _Admitted, file: BinaryIO, disk: Disk) -> tuple[StoredImage, bool]:
     """Publishes the pack and then, in one transaction, everything that refers to it."""
     image_id = image.contents.id
     with disk.database.read() as connection:
         stored_already = index.image_by_id(connection, image_id) is not None
     if stored_already:
         with disk.database.write() as connection:
-            return _record(connection, image)
+            return _record(connection, image), False
     pack = _publish(image, file, disk.packs)
     contents = image.contents
     new = NewImage(image_id, image.manifest, contents.size, contents.files, contents.skeleton)
     with unless_referred_to(pack.name, file, disk), disk.database.write() as connection:
         if index.image_by_id(connection, image_id) is None:
             add_image(connection, new, pack, image.provenance.admission.admitted_at)
-        return _record(connection, image)
+        return _record(connection, image), True
 
 
 def _publish(image: _Admitted, file: BinaryIO, packs: PackStorage) -> NewPack:

@@ -26,6 +26,7 @@ def open_disk(directory: Path, resources: ExitStack) -> Disk:
     """
     workspace = Workspace(directory)
     packs = LocalPacks(workspace.packs)
+    workspace.refuse_odd_files()
     if is_database_lost(workspace, packs):
         raise StoreDamaged(
             f"the store {directory} has packs, but its database {workspace.database.name} is missing",
@@ -43,8 +44,6 @@ def open_disk(directory: Path, resources: ExitStack) -> Disk:
             raise
         database = _open_database(workspace, writable)
     resources.callback(database.close)
-    if writable:
-        workspace.lay_in_reserve()
     return Disk(database, packs, workspace)
 
 

@@ -7,6 +7,7 @@ pack is still unwanted. So a pack that is about to be referred to is never taken
 
 import contextlib
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 from acistore.errors import StoreDamaged
 from acistore.store.packfile import PackReader
-from acistore.store.workspace import delete_unlocked, disk_size, sync_directory
+from acistore.store.workspace import delete_unlocked, disk_size, open_plain, opened_directory, sync_directory
 
 SUFFIX = ".pack"
 
@@ -57,12 +58,14 @@ class LocalPacks:
 
     @contextmanager
     def open(self, name: str) -> Iterator[PackReader]:
-        with (self._directory / name).open("rb") as file:
+        with open(self._directory / name, "rb", opener=open_plain) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StoreDamaged(f"pack {name} is no regular file")
             yield PackReader(file, name)
 
     def list(self) -> list[str]:
         try:
-            with os.scandir(self._directory) as entries:
+            with opened_directory(self._directory) as directory, os.scandir(directory) as entries:
                 files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
                 return sorted(name for name in files if name.endswith(SUFFIX))
         except (FileNotFoundError, NotADirectoryError):

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from acistore.archive.layout import check_layout
 from acistore.archive.tar import entries, join
 from acistore.archive.tar.skeleton import Playback
-from acistore.errors import AcistoreError, StoreDamaged, StoreUnavailable
+from acistore.errors import AcistoreError, DiskFull, StoreDamaged, StoreUnavailable
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID, ImageName
 from acistore.store import changes, index, schema
@@ -64,8 +64,23 @@ def rebuild(directory: Path) -> Rebuilt:
     Raises StoreUnavailable, DiskFull.
     """
     workspace = Workspace(directory)
+    try:
+        return _rebuild(workspace)
+    except DiskFull:
+        workspace.give_up_reserve()
+    try:
+        return _rebuild(workspace)
+    except DiskFull as error:
+        full = workspace.full("room for a new database")
+        full.next_step = "delete something else on this disk, then: acistore verify --repair"
+        raise full from error
+
+
+def _rebuild(workspace: Workspace) -> Rebuilt:
     packs = LocalPacks(workspace.packs)
     with workspace.in_use(alone=True), workspace.writing():
+        workspace.refuse_odd_files()
+        workspace.create_directories()
         known = salvage(workspace.database)
         inventory = _read_packs(packs)
         whole, incomplete = _whole_and_incomplete(inventory, packs, known)
@@ -208,6 +223,7 @@ def _incomplete(image_id: ImageID, name: ImageName, told: Provenance, known: Sal
         next(iter(known.remotes.get(digest, ())), told.remote),
         state.latest if state else told.latest,
         state.pinned if state else False,
+        known=state is not None,
     )
 
 

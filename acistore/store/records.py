@@ -152,13 +152,15 @@ class Collected:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a store holds. Sizes in bytes: `apparent_size` of all tars, `unique_size` of all distinct bodies,
-    `disk_size` of the blocks that the store occupies, `reclaimable_size` of what a collection without a grace
-    period would free; `per_image` each image with the bytes of bodies that only it needs."""
+    `disk_size` of the blocks that the store occupies, `reserve_size` of those kept for a full disk,
+    `reclaimable_size` of what a collection without a grace period would free; `per_image` each image with the
+    bytes of bodies that only it needs."""
 
     images: int
     apparent_size: int
     unique_size: int
     disk_size: int
+    reserve_size: int
     reclaimable_size: int
     per_image: tuple[tuple[StoredImage, int], ...]
 
@@ -170,7 +172,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """An image that packs tell of, and of which bodies are nowhere: what is needed to fetch it again."""
+    """An image that packs tell of, and of which bodies are nowhere: what is needed to fetch it again.
+
+    `known`: the old database still had it; otherwise it may have been removed on purpose.
+    """
 
     id: ImageID
     name: ImageName
@@ -178,6 +183,7 @@ class Incomplete:
     remote: Remote | None
     latest: bool
     pinned: bool
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Database:
         if not self.writable:
             raise StoreUnavailable(
                 f"the store {self.path.parent} can only be read from here",
-                next_step="run this as somebody who may write to it, or choose another store with --dir DIR",
+                next_step="run this as the user that the store belongs to, or choose another one with --dir DIR",
             )
 
     @contextmanager
@@ -202,7 +202,8 @@ def _size(path: Path) -> int:
 
 
 def _uri(path: Path, mode: str, more: str = "") -> str:
-    return f"file:{quote(os.fsencode(path))}?mode={mode}{more}"
+    absolute = os.fsencode(path.absolute()).lstrip(b"/")
+    return f"file:///{quote(absolute)}?mode={mode}{more}"
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from acistore.store.rebuild import rebuild
 from acistore.store.records import Admission, Collected, Rebuilt, Remote, StoredImage, Usage, VerifyReport
 from acistore.store.rewrite import rewrite
 from acistore.store.verify import Unwatched, VerifyProgress, verify
+from acistore.store.workspace import disk_size
 
 Result = TypeVar("Result")
 
@@ -95,10 +96,10 @@ class Store:
         `archive` is read from its beginning and must be seekable. `admit(image_id, manifest)` returns why the
         image is let in, or raises to refuse it; without it the image is recorded as not verified. `limit`
         bounds the plain tar in bytes. Raises ArchiveRefused, InvalidManifest and what `admit` raises; nothing
-        of a refused image stays.
+        of a refused image stays. An image that is there already, and damaged, is mended.
         """
         with self._disk.workspace.writing():
-            return ingest(
+            stored, new = ingest(
                 archive,
                 self._disk,
                 limit=limit,
@@ -106,6 +107,13 @@ class Store:
                 remote=remote,
                 latest=latest,
             )
+            if not new and not self.verify([stored]).ok:
+                heal(stored, archive, self._disk, limit=limit)
+                log.warning(
+                    "%s was damaged in the store, and is mended with what was added now", stored.image_name
+                )
+            self._disk.workspace.lay_in_reserve()
+        return stored
 
     @contextmanager
     def spool_file(self, source: str, *, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
@@ -328,7 +336,10 @@ class Store:
             if not force:
                 for image in images:
                     _refuse_if_in_use(image, index.dependents(connection, image, without=going))
-            return sum(changes.remove_image(connection, image).size for image in images)
+            freed = [changes.remove_image(connection, image) for image in images]
+            sparse = list(index.pack_states(connection, index.mostly_dead_packs(connection)))
+        gone = sum(self._disk.packs.size(name) for each in freed for name in each.packs)
+        return gone + sum(state.dead_size for state in sparse)
 
     def _with_reserve(self, job: Callable[[], Result]) -> Result:
         """Does what little has to be done even on a full disk: then the room that was kept for it is used."""
@@ -353,6 +364,7 @@ class Store:
             apparent_size=sum(image.size for image in images),
             unique_size=bodies,
             disk_size=self._disk.workspace.disk_size(),
+            reserve_size=disk_size(self._disk.workspace.reserve),
             reclaimable_size=reclaimable,
             per_image=tuple((image, unique.get(image.key, 0)) for image in images),
         )
@@ -370,6 +382,7 @@ class Store:
         rules = Rules(grace_period, keep, max_size)
         if dry_run:
             return plan(rules, _now(), self._disk)
+        self.require_writable()
         with self._disk.workspace.writing():
             try:
                 collected = collect(rules, _now(), self._disk)
@@ -396,7 +409,7 @@ def _still_here(connection: Connection, image: StoredImage) -> StoredImage:
 
 def _refuse_if_in_use(image: StoredImage, users: Sequence[StoredImage]) -> None:
     if image.pinned:
-        raise ImageInUse(f"{image.image_name} is pinned", next_step=f"acistore rm --force {image.id}")
+        raise ImageInUse(f"{image.image_name} is pinned", next_step=f"acistore unpin {image.id}")
     if users:
         raise ImageInUse(
             f"{image.image_name} is needed by {users[0].image_name}",

@@ -48,9 +48,21 @@ class Workspace:
 
     @property
     def writable(self) -> bool:
-        """Whether this process may change what is there, or make what is not there yet."""
+        """Whether this process may change what is there, or make what is not there yet.
+
+        Root does not, where others may: whoever can replace a directory or a file under its hands could have it
+        write to, or delete, what is theirs no more than ours.
+        """
         places = [place for place in (self.root, self.database, self.packs) if place.exists()]
-        return all(os.access(place, os.W_OK) for place in places) if places else True
+        return all(os.access(place, os.W_OK) for place in places) and not self.is_others
+
+    @property
+    def is_others(self) -> bool:
+        """Whether we are root, and the store's directory belongs to somebody else, or others may write to it."""
+        if os.geteuid() or not self.root.exists():
+            return False
+        status = self.root.stat()
+        return bool(status.st_uid or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -87,6 +99,14 @@ class Workspace:
 
     def create(self) -> None:
         """Makes what is missing, and sees to who may use it. Raises StoreUnavailable, DiskFull."""
+        self.create_directories()
+        with self._making(), suppress(FileExistsError), open(self.database, "xb") as database:
+            self._settle(database.fileno(), self._file_modes)
+            os.fsync(database.fileno())
+            sync_directory(self.root)
+
+    def create_directories(self) -> None:
+        """Makes the directories that are missing. Raises StoreUnavailable, DiskFull."""
         with self._making():
             self.root.parent.mkdir(parents=True, exist_ok=True)
             if _made(self.root, 0o700):
@@ -97,14 +117,20 @@ class Workspace:
             for directory, mode in ((self.packs, modes), (self.spool, private), (self.tmp, private)):
                 _refuse_link(directory)
                 if _made(directory, mode):
-                    self._settle(directory, mode)
+                    with opened_directory(directory) as descriptor:
+                        self._settle(descriptor, mode)
                     new = True
-            with suppress(FileExistsError), open(self.database, "xb") as database:
-                self._settle(Path(database.name), self._file_modes)
-                os.fsync(database.fileno())
-                new = True
             if new:
                 sync_directory(self.root)
+
+    def refuse_odd_files(self) -> None:
+        """Raises StoreUnavailable where a pipe, a link, a directory stands in place of the database."""
+        for ending in ("", "-wal", "-shm"):
+            path = self.database.with_name(self.database.name + ending)
+            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+                raise StoreUnavailable(
+                    f"{path} is no regular file", next_step="move it away, then: acistore verify --repair"
+                )
 
     @contextmanager
     def _making(self) -> Iterator[None]:
@@ -129,17 +155,18 @@ class Workspace:
     def _file_modes(self) -> int:
         return self._modes & 0o666
 
-    def _settle(self, path: Path, mode: int) -> None:
-        """Gives what was just made the mode that it should have, and the store's owner where root made it."""
-        owner = self.root.stat()
-        status = path.stat()
-        if os.geteuid() == 0 and (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
-            os.chown(path, owner.st_uid, owner.st_gid)
-        elif status.st_uid == os.geteuid() and status.st_gid != owner.st_gid:
+    def _settle(self, descriptor: int, mode: int) -> None:
+        """Gives what was just made, and is open, the mode and the group that it should have."""
+        owner, status = self.root.stat(), os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink != 1:
+            raise OSError(errno.EMLINK, "a file of the store has a second name elsewhere")
+        if status.st_uid != os.geteuid():
+            return  # somebody else's, who was first
+        if status.st_gid != owner.st_gid:
             with suppress(PermissionError):  # not a group of ours: the directory is not shared with it
-                os.chown(path, -1, owner.st_gid)
-        if stat.S_IMODE(status.st_mode) != mode and os.geteuid() in (0, status.st_uid):
-            path.chmod(mode)
+                os.fchown(descriptor, -1, owner.st_gid)
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.fchmod(descriptor, mode)
 
     # --- who is using it
 
@@ -173,8 +200,8 @@ class Workspace:
             if disk_size(self.reserve) >= wanted * 3 // 4 or self.free() < wanted * ROOM_FOR_RESERVE:
                 return
             with open(self.reserve, "ab", opener=_open_or_make) as file:
+                self._settle(file.fileno(), self._file_modes)
                 os.posix_fallocate(file.fileno(), 0, wanted)
-            self._settle(self.reserve, self._file_modes)
         except OSError as error:
             log.debug("no reserve is kept in %s: %s", self.root, error.strerror)
 
@@ -194,7 +221,7 @@ class Workspace:
         path = self.tmp / uuid.uuid4().hex
         with _lock_named(path, waiting=lambda: None) as file:
             try:
-                self._settle(path, self._file_modes)
+                self._settle(file.fileno(), self._file_modes)
                 yield file
             finally:
                 path.unlink(missing_ok=True)
@@ -209,7 +236,7 @@ class Workspace:
         with _lock_named(path, waiting) as file:
             file.truncate(0)
             try:
-                self._settle(path, self._file_modes)
+                self._settle(file.fileno(), self._file_modes)
                 yield file
             finally:
                 path.unlink(missing_ok=True)
@@ -234,7 +261,7 @@ def _open_or_make(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
-def _open_plain(path: str, flags: int) -> int:
+def open_plain(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
@@ -271,23 +298,41 @@ def is_full(error: OSError) -> bool:
 def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
     """Deletes a file nobody has locked, if it is `unwanted` still; returns the bytes freed on disk."""
     try:
-        with open(path, "rb", opener=_open_plain) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_named(file, path) or not unwanted():
-                return 0
-            freed = disk_size(path)
-            path.unlink()
-            return freed
+        with opened_directory(path.parent) as directory:
+            descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                status = os.fstat(descriptor)
+                named = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+                if not os.path.samestat(status, named) or not unwanted():
+                    return 0
+                os.unlink(path.name, dir_fd=directory)
+                return status.st_blocks * 512
+            finally:
+                os.close(descriptor)
     except (BlockingIOError, FileNotFoundError):
         return 0
+    except PermissionError as error:
+        log.warning("%s can't be deleted: %s", path, error.strerror)
+        return 0
+
+
+@contextmanager
+def opened_directory(directory: Path) -> Iterator[int]:
+    """A directory itself, open, and no link to another one."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def plain_files(directory: Path) -> list[Path]:
     """The regular files of a directory that this process may look into: no links, pipes or whatever else somebody
     has put there."""
     try:
-        with os.scandir(directory) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+        with opened_directory(directory) as descriptor, os.scandir(descriptor) as entries:
+            return sorted(directory / entry.name for entry in entries if entry.is_file(follow_symlinks=False))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 

@@ -129,6 +129,8 @@ def test_verify_of_a_sound_store(run: Run, app: StoredImage) -> None:
         "damaged": [],
         "repaired": [],
         "not_admitted": [],
+        "dropped": [],
+        "lost": [],
     }
 
 

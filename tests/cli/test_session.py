@@ -65,7 +65,7 @@ def test_what_ends_the_command_ends_it(end: type[BaseException]) -> None:
         (["export", "example.com/app", "-"], 3),
         (["rm", "example.com/app"], 3),
         (["gc"], 0),
-        (["verify"], 0),
+        (["verify"], 3),
         (["show", "Not A Name"], 2),
     ],
 )
@@ -81,10 +81,15 @@ def test_only_what_stores_something_makes_a_store(
 
 
 def test_it_is_said_that_there_is_no_store(run: Run, tmp_path: Path) -> None:
-    """A wrong --dir would otherwise look like a sound and empty store."""
-    assert run("verify").err == f"there is no store in {tmp_path / 'store'} yet\n"
-    assert run("-q", "verify").err == ""
-    assert run("--json", "verify").err == ""
+    assert run("list").err == f"there is no store in {tmp_path / 'store'} yet\n"
+    assert run("-q", "list").err == ""
+    assert run("--json", "list").err == ""
+
+
+def test_a_store_that_is_not_there_is_not_a_sound_one(run: Run) -> None:
+    """A wrong --dir, or a mount that has gone, must not pass for a health that was checked."""
+    ran = run("--json", "-q", "verify")
+    assert (ran.code, ran.out, ran.error["kind"]) == (3, "", "StoreNotFound")
 
 
 def test_packs_without_a_database_are_a_damaged_store_and_not_a_missing_one(run: Run, tmp_path: Path) -> None:

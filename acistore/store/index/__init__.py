@@ -22,6 +22,7 @@ from acistore.store.index.images import (
     images,
     images_by_name,
     images_by_prefix,
+    satisfies,
 )
 from acistore.store.index.packs import (
     live_contents,
@@ -73,6 +74,7 @@ __all__ = [
     "remote_in",
     "remotes_by_name",
     "remotes_of",
+    "satisfies",
     "skeleton_digest_of",
     "skeleton_of",
     "unique_size",

@@ -79,12 +79,13 @@ def dependents(
     """Images that need this one: by its ID, or by its name and labels where they pin no ID. Some may be left out
     by their keys; there may be thousands."""
     rows = connection.execute(select(dependency).where(dependency.c.name == target.name))
-    keys = (row.image_id for row in rows if _satisfies(target, row) and row.image_id != target.key)
+    keys = (row.image_id for row in rows if satisfies(target, row) and row.image_id != target.key)
     some = list(islice((key for key in keys if key not in without), at_most))
     return images(connection, image.c.id.in_(some)) if some else []
 
 
-def _satisfies(candidate: StoredImage, row: Row[Any]) -> bool:
+def satisfies(candidate: StoredImage, row: Row[Any]) -> bool:
+    """Whether an image has what a row of dependencies asks for, be there a better one or not."""
     if row.digest is not None:
         return bool(candidate.id.digest == row.digest)
     wanted: dict[str, str] = json.loads(row.labels)

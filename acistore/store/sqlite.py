@@ -34,6 +34,8 @@ CACHE_SIZE = 16 << 20
 SHRINK_FROM = 4 << 20
 REPAIR = "acistore verify --repair"
 LOG, LOG_INDEX = "-wal", "-shm"
+# Bytes of a log's header. Where there is no more, SQLite waits ten seconds in somebody who may only read, in vain.
+LOG_HEADER = 32
 
 # What comes of rows that hold something else than was written, before anybody can say that this is damage.
 NONSENSE = (SQLAlchemyError, ValueError, TypeError, AttributeError, OverflowError)
@@ -168,9 +170,9 @@ def _readable(path: Path) -> Iterator[str]:
     file that nobody can change; from a disk that others may write to, it reads a private copy.
     """
     log = path.with_name(path.name + LOG)
-    if path.with_name(path.name + LOG_INDEX).exists() and log.exists():
+    if path.with_name(path.name + LOG_INDEX).exists() and log.exists() and not _is_cut_off(log):
         yield _uri(path, "ro")
-    elif os.statvfs(path.parent).f_flag & os.ST_RDONLY and not _size(log):
+    elif os.statvfs(path.parent).f_flag & os.ST_RDONLY and _size(log) <= LOG_HEADER:
         yield _uri(path, "ro", "&immutable=1")
     else:
         with TemporaryDirectory(prefix="acistore-") as directory:
@@ -180,6 +182,11 @@ def _readable(path: Path) -> Iterator[str]:
                 _copy_if_there(log, private.with_name(private.name + LOG))
                 shutil.copyfile(path, private)
             yield _uri(private, "rw")
+
+
+def _is_cut_off(log: Path) -> bool:
+    """Whether a log ends with its header, or within: a writer has died there, or the disk was full."""
+    return 0 < _size(log) <= LOG_HEADER
 
 
 def _copy_if_there(source: Path, target: Path) -> None:
@@ -210,6 +217,9 @@ def _uri(path: Path, mode: str, more: str = "") -> str:
 def _log_kept(path: Path) -> Iterator[None]:
     """Brings what is in the log into the database, and keeps SQLite from deleting it with the last connection:
     the very last one, ours, may not write."""
+    if _is_cut_off(path.with_name(path.name + LOG)):
+        yield
+        return
     with ExitStack() as stack:
         with suppress(sqlite3.Error):
             last = stack.enter_context(closing(sqlite3.connect(_uri(path, "ro"), uri=True, timeout=0)))

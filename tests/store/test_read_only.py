@@ -170,9 +170,13 @@ def test_a_user_who_may_only_read(place: Place) -> None:
     make(place.store, mode=0o755)
     make(place.disk / "killed", mode=0o755, killed=True)
     shutil.copytree(place.store, place.disk / "copied", ignore=shutil.ignore_patterns("*-shm", "*-wal"))
+    shutil.copytree(place.store, place.disk / "cut off")
+    header = (place.disk / "killed" / "acistore.db-wal").read_bytes()[:32]
+    assert len(header) == 32
+    (place.disk / "cut off" / "acistore.db-wal").write_bytes(header)
     leaves_no_trace(place, place.store, READER.become)
     before = state(place.disk)
-    for name in ("killed", "copied"):
+    for name in ("killed", "copied", "cut off"):
         can_be_read(place, place.disk / name, READER.become)
     assert state(place.disk) == before
 

@@ -87,18 +87,3 @@ def test_a_directory_with_odd_characters_holds_its_own_database(tmp_path: Path) 
     assert (directory / "acistore.db").exists()
     with Store.open(directory) as store:
         assert len(store.list()) == 1
-
-
-def test_a_log_that_was_cut_off_in_its_header_does_not_stop_readers(directory: Path) -> None:
-    """SQLite's own way ends in "locking protocol" after ten seconds."""
-    log = directory / "acistore.db-wal"
-    with Store.open(directory) as store:
-        add(store, image())
-        header = log.read_bytes()[:32]
-    assert len(header) == 32
-    log.write_bytes(header)
-    with closing(Database(directory / "acistore.db", writable=False)) as database, database.read() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM image").scalar_one() == 1
-    assert log.read_bytes() == header
-    with Store.open(directory) as store:
-        assert store.verify().ok

@@ -93,7 +93,7 @@ class Repairer:
             places = [*urls, *(each.url for each in store.admissions(image) if each.url)]
             heal = partial(store.heal, image, limit=min(image.size, self._config.limits.unpacked_size))
             # What another image has in common with it may have been mended with that one.
-            well = _is_well(image, store) or self._from_any(places, heal, store, client)
+            well = store.verify([image]).content_ok or self._from_any(places, heal, store, client)
             (healed if well else broken).append(image)
         return healed, broken
 
@@ -159,11 +159,6 @@ class Repairer:
                 yield file
         except OSError as error:
             raise FileUnusable(f"{place} can't be read: {error.strerror}") from error
-
-
-def _is_well(image: StoredImage, store: Store) -> bool:
-    """Whether the bytes of an image are right, whatever the index says of it besides."""
-    return all(each.in_index for each in store.verify([image]).damaged)
 
 
 def _damaged_packs(report: VerifyReport) -> list[str]:

@@ -121,6 +121,14 @@ class PackReader:
             offset += len(chunk)
             yield chunk
 
+    def digest(self, offset: int, length: int, advance: Callable[[int], object] = lambda _count: None) -> bytes:
+        """The SHA-512 of a range; `advance` is told of bytes that were read. Raises StoreDamaged."""
+        hasher = hashlib.sha512()
+        for chunk in self.read(offset, length):
+            hasher.update(chunk)
+            advance(len(chunk))
+        return hasher.digest()
+
     def checked(self, content: Content) -> bytes:
         """All bytes of a content, for those that are small. Raises StoreDamaged when they have another digest."""
         data = b"".join(self.read(content.offset, content.length))
@@ -152,11 +160,7 @@ class PackReader:
         position = len(HEADER)
         for content in contents:
             yield from self._padding_problems(position, content.offset)
-            hasher = hashlib.sha512()
-            for chunk in self.read(content.offset, content.length):
-                hasher.update(chunk)
-                advance(len(chunk))
-            if hasher.digest() != content.digest:
+            if self.digest(content.offset, content.length, advance) != content.digest:
                 yield f"pack {self.name} is damaged at byte {content.offset}"
             position = content.offset + content.length
         size = self.size

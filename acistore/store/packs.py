@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 from acistore.errors import StoreDamaged
 from acistore.store.packfile import PackReader
-from acistore.store.workspace import delete_unlocked, disk_size, open_plain, opened_directory, sync_directory
+from acistore.store.workspace import delete_unlocked, disk_size, open_plain, plain_names, sync_directory
 
 SUFFIX = ".pack"
 
@@ -64,12 +64,7 @@ class LocalPacks:
             yield PackReader(file, name)
 
     def list(self) -> list[str]:
-        try:
-            with opened_directory(self._directory) as directory, os.scandir(directory) as entries:
-                files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-                return sorted(name for name in files if name.endswith(SUFFIX))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return [name for name in plain_names(self._directory) if name.endswith(SUFFIX)]
 
     def size(self, name: str) -> int:
         return disk_size(self._directory / name)

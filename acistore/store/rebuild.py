@@ -126,10 +126,7 @@ def _is_better(pack: PackReader, body: Content, inventory: _Inventory) -> bool:
     damaged."""
     if body.digest not in inventory.bodies:
         return True
-    hasher = hashlib.sha512()
-    for chunk in pack.read(body.offset, body.length):
-        hasher.update(chunk)
-    return hasher.digest() == body.digest
+    return pack.digest(body.offset, body.length) == body.digest
 
 
 def _images_in(pack: PackReader, contents: list[Content]) -> Iterator[_Image]:
@@ -157,10 +154,7 @@ def _small(pack: PackReader, content: Content) -> bytes:
 def _is_of_a_piece(image: _Image, pack: PackReader, manifest: Content) -> bool:
     """Whether skeleton, manifest and record are about one and the same image. Raises StoreDamaged, ArchiveRefused
     for a skeleton that is none."""
-    hasher = hashlib.sha512()
-    for chunk in pack.read(image.skeleton.offset, image.skeleton.length):
-        hasher.update(chunk)
-    if hasher.digest() != image.skeleton.digest:
+    if pack.digest(image.skeleton.offset, image.skeleton.length) != image.skeleton.digest:
         return False
     digests = [digest for path, digest in _files_in(image, pack) if path == b"manifest"]
     return digests == [manifest.digest] and _tar_size(image, pack) == image.size

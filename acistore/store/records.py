@@ -133,6 +133,11 @@ class VerifyReport:
     damaged: tuple[Damage, ...]
 
     @property
+    def content_ok(self) -> bool:
+        """Whether what was stored is right, whatever the index says of it besides."""
+        return all(each.in_index for each in self.damaged)
+
+    @property
     def ok(self) -> bool:
         return not self.damaged
 

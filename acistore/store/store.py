@@ -107,7 +107,7 @@ class Store:
                 remote=remote,
                 latest=latest,
             )
-            if not new and not self.verify([stored]).ok:
+            if not new and not self.verify([stored]).content_ok:
                 heal(stored, archive, self._disk, limit=limit)
                 log.warning(
                     "%s was damaged in the store, and is mended with what was added now", stored.image_name

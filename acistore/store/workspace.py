@@ -331,9 +331,17 @@ def plain_files(directory: Path) -> list[Path]:
     """The regular files of a directory that this process may look into: no links, pipes or whatever else somebody
     has put there."""
     try:
+        return [directory / name for name in plain_names(directory)]
+    except PermissionError:
+        return []
+
+
+def plain_names(directory: Path) -> list[str]:
+    """The names of the regular files of a directory, none where it is missing. Raises PermissionError."""
+    try:
         with opened_directory(directory) as descriptor, os.scandir(descriptor) as entries:
-            return sorted(directory / entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

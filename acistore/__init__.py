@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from acistore.manifest import ImageManifest
     from acistore.naming import ImageID, ImageName
     from acistore.net.client import Client
+    from acistore.progress import Meter, Progress
     from acistore.store import Store, StoredImage
     from acistore.trust.keystore import TrustStore
 
@@ -29,6 +30,8 @@ __all__ = [
     "ImageID",
     "ImageManifest",
     "ImageName",
+    "Meter",
+    "Progress",
     "Resolver",
     "Store",
     "StoredImage",
@@ -47,6 +50,8 @@ _HOMES = {
     "ImageID": "naming",
     "ImageManifest": "manifest",
     "ImageName": "naming",
+    "Meter": "progress",
+    "Progress": "progress",
     "Resolver": "discovery",
     "Store": "store",
     "StoredImage": "store",

@@ -14,12 +14,12 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from lxml import etree
 
+from acistore.config import Limits
 from acistore.errors import EndpointNotFound, NetworkError
 from acistore.naming import ImageName, covers, parents
-from acistore.net.client import Client, Response, phrase
+from acistore.net.answers import Response, phrase
+from acistore.net.client import Client
 
-# Endpoints, and keys, that are kept of a page: each may cost whoever tries them all a whole deadline.
-MAX_FOUND = 20
 # Elements that are open at once. libxml2 looks through all of them at each end tag: with no bound, 2 MiB of
 # unclosed tags followed by as many end tags take minutes. What is nested deeper is not read.
 MAX_DEPTH = 1000
@@ -67,31 +67,30 @@ class Page:
     keys: tuple[str, ...]
 
 
-def read_page(body: bytes, content_type: str | None, name: ImageName) -> Page:
+def read_page(body: bytes, content_type: str | None, name: ImageName, *, most: int = Limits().endpoints) -> Page:
     """What a page, or the beginning of one, says about `name` (appc spec, discovery.md § Discovery Templates).
 
     `content_type` is the header, for its charset. The name's labels are taken as they are; only `version` is
     `latest` where it is absent or empty. Takes any bytes, and raises nothing. Of endpoints and of keys the first
-    MAX_FOUND are returned; a warning is logged when there are more.
+    `most` are returned, since each may cost a whole deadline; a warning is logged when there are more.
 
     A tag applies to a name when its prefix is the name or one of its parents, by whole path components; the
     reference implementation compares letters.
     """
-    values = {**name.labels, "version": name.version or "latest", "name": name.name}
     templates: list[str] = []
     keys: list[str] = []
     for kind, content in _read_tags(_decoded(body, content_type)):
         prefix, _, value = (part.strip() for part in content.strip().partition(" "))
         if 0 < len(value) <= MAX_TEMPLATE and _applies(prefix, name.name):
             (keys if kind == "ac-discovery-pubkeys" else templates).append(value)
-    rendered = (_render(template, values) for template in templates)
-    return Page(_first(filter(None, rendered), "endpoints", name), _first(iter(keys), "keys", name))
+    rendered = (render(template, name) for template in templates)
+    return Page(_first(filter(None, rendered), most, "endpoints", name), _first(iter(keys), most, "keys", name))
 
 
-def _first(found: Iterator[_T], what: str, name: ImageName) -> tuple[_T, ...]:
-    kept = tuple(islice(found, MAX_FOUND))
+def _first(found: Iterator[_T], most: int, what: str, name: ImageName) -> tuple[_T, ...]:
+    kept = tuple(islice(found, most))
     if next(found, None) is not None:
-        log.warning("a page has more than %d %s for %s; the rest is left out", MAX_FOUND, what, name.name)
+        log.warning("a page has more than %d %s for %s; the rest is left out", most, what, name.name)
     return kept
 
 
@@ -99,8 +98,9 @@ def _applies(prefix: str, name: str) -> bool:
     return covers(prefix, name) or (prefix.endswith("/") and name.startswith(prefix))
 
 
-def _render(template: str, values: Mapping[str, str]) -> Endpoint | None:
-    """The template with everything in braces replaced once; None when something is left."""
+def render(template: str, name: ImageName) -> Endpoint | None:
+    """A template with everything in braces replaced once by what the name has; None when something is left."""
+    values = {**name.labels, "version": name.version or "latest", "name": name.name}
 
     def rendered(extension: str) -> str:
         known = {**values, "ext": extension}
@@ -280,17 +280,17 @@ class Resolver:
                 if not schemes:
                     raise
                 continue
-            page = _page_of(response, url, name)
+            page = _page_of(response, url, name, self._client.limits.endpoints)
             visits.append(Visit(url, response.status, _outcome(response, page, name)))
             if response.status == 200:
                 return page
         return Page((), ())
 
 
-def _page_of(response: Response, url: str, name: ImageName) -> Page:
+def _page_of(response: Response, url: str, name: ImageName, most: int) -> Page:
     if response.status != 200:
         return Page((), ())
-    page = read_page(response.body, response.headers.get("content-type"), name)
+    page = read_page(response.body, response.headers.get("content-type"), name, most=most)
     return Page(tuple(replace(endpoint, page=url) for endpoint in page.endpoints), page.keys)
 
 

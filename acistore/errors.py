@@ -180,9 +180,14 @@ class ConsentRefused(NotTrusted):
 
 
 class NetworkError(AcistoreError):
-    """A server could not be reached or did not answer usefully."""
+    """A server could not be reached or did not answer usefully.
+
+    `transient`: it may go better in a moment. `retry_after`: in so many seconds, as the server itself says.
+    """
 
     exit_code = 5
+    transient = False
+    retry_after: float | None = None
 
 
 class ConnectionFailed(NetworkError):
@@ -199,6 +204,8 @@ class ServerFailed(NetworkError):
 
 class TransferFailed(NetworkError):
     """A download broke off, was too slow, or did not have the size that was announced."""
+
+    transient = True
 
 
 class LimitExceeded(NetworkError):

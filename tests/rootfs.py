@@ -2,7 +2,7 @@
 
 `debian_tar()` runs debootstrap, which takes root, a Debian mirror and half a minute; where that can't be had, the
 archive holds files of this machine instead, and stderr says so. It stays in a cache directory: remove that to
-have it made anew. Environment: ACISTORE_TEST_SUITE (bookworm), XDG_CACHE_HOME.
+have it made anew. Environment: DEBIAN_SUITE (bookworm), XDG_CACHE_HOME.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ class _Unavailable(Exception):
 
 def debian_tar() -> Path:
     """The image archive, uncompressed: `manifest`, then `rootfs` and what is in it, as GNU tar writes it."""
-    suite = os.environ.get("ACISTORE_TEST_SUITE", "bookworm")
+    suite = os.environ.get("DEBIAN_SUITE", "bookworm")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "acistore-tests"
     cache.mkdir(parents=True, exist_ok=True)
     debian, own = cache / f"debian-{suite}.tar", cache / "own-files.tar"

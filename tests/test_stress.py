@@ -49,11 +49,11 @@ def test_of_two_fetches_of_one_image_one_waits_and_takes_what_the_other_has_stor
     labels = ImageName.parse(wanted).for_this_machine().labels
     url = Publisher(web, release).publish(image(f"{HOST}/app", labels=labels), name=f"{HOST}/app", version="2.0")
     with ExitStack() as stack:
-        with Store.open(scene.store) as store, store.spool_file(url, waiting=pytest.fail):
+        with Store.open(scene.store) as store, store.spool.file(url, waiting=pytest.fail):
             processes = [stack.enter_context(fetching(scene, wanted)) for _ in range(2)]
             for process in processes:
                 assert process.stderr is not None
-                assert any(f"waiting for another process that fetches {url}" in line for line in process.stderr)
+                assert any(f"waiting for another fetch of {url}" in line for line in process.stderr)
         said = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert said[0][0] == said[1][0]

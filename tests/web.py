@@ -104,6 +104,7 @@ class WebSite:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._proxy.stop()
+        self._settle()  # a signal that comes while nginx starts can get lost
         self._nginx.terminate()
         self._nginx.wait(10)
 
@@ -149,12 +150,15 @@ class WebSite:
         return sum(int(entry["sent"]) for entry in self._entries())
 
     def _entries(self) -> list[dict[str, Any]]:
-        # One process serves all connections in turn: once it answers this, it has logged all that it answered.
+        self._settle()
+        return [json.loads(line) for line in (self._top / "access.log").read_text().splitlines()]
+
+    def _settle(self) -> None:
+        """Waits until nginx is up and has logged what it answered: one process serves all connections in turn."""
         with socket.create_connection(("127.0.0.1", self.plain_port)) as connection:
             connection.sendall(b"GET /.written HTTP/1.0\r\n\r\n")
             while connection.recv(4096):
                 pass
-        return [json.loads(line) for line in (self._top / "access.log").read_text().splitlines()]
 
     def take_over(self, host: str, server: "RawServer") -> None:
         """From now on connections to ports 80 and 443 of that host go to `server`."""
@@ -170,11 +174,15 @@ class RawServer:
     """Serves each connection with `handler`, in a thread: well, badly or not at all, as a test needs it.
 
     The handler gets the connection and the head of the request. It may write to a client that has gone away:
-    that ends it. With `certificate` the connection is TLS. What was asked is kept in `requests`.
+    that ends it. With `certificate` the connection is TLS. What was asked is kept in `requests`. It listens on
+    `address`.
     """
 
-    def __init__(self, handler: Handler, certificate: trustme.LeafCert | None = None) -> None:
+    def __init__(
+        self, handler: Handler, certificate: trustme.LeafCert | None = None, *, address: str = "127.0.0.1"
+    ) -> None:
         self._handler = handler
+        self._address = address
         self._context: ssl.SSLContext | None = None
         if certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -182,7 +190,7 @@ class RawServer:
         self.requests: list[bytes] = []
 
     def __enter__(self) -> Self:
-        self._connections = _Connections(self._serve, self._context)
+        self._connections = _Connections(self._serve, self._context, self._address)
         self.port = self._connections.port
         self.url = f"{'https' if self._context else 'http'}://localhost:{self.port}/"
         return self
@@ -243,10 +251,15 @@ class _Proxy:
 class _Connections:
     """A listening socket, and a thread for each connection to it that `serve` returns from some day."""
 
-    def __init__(self, serve: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        serve: Callable[[socket.socket], None],
+        context: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self._serve = serve
         self._context = context
-        self._listener = _listening()
+        self._listener = _listening(address)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept)]
@@ -288,8 +301,9 @@ class _Connections:
             connection.close()
 
 
-def _listening() -> socket.socket:
-    return socket.create_server(("127.0.0.1", 0), backlog=128)
+def _listening(address: str = "127.0.0.1") -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, 0), family=family, backlog=128)
 
 
 def _read_head(connection: socket.socket) -> bytes:

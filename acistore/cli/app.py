@@ -1,5 +1,6 @@
 """The command `acistore` as a whole: the options before a command, what commands there are, how it ends."""
 
+import difflib
 import io
 import os
 import signal
@@ -12,14 +13,25 @@ from types import FrameType
 import click
 
 import acistore
-from acistore.cli import images, inside, keep, look, out, trust, verify
+from acistore.cli import config, images, inside, keep, look, out, trust, verify
 from acistore.cli.completion import INSTRUCTION, SHELLS, answer, script
 from acistore.cli.output import Output, StdoutClosed
-from acistore.cli.parameters import Command, Group, checking, option, usage_error
+from acistore.cli.parameters import (
+    Command,
+    ConfigurationOption,
+    Decorated,
+    Group,
+    checking,
+    configuration_option,
+    option,
+    usage_error,
+    variables,
+)
 from acistore.cli.session import Session, configuring, internal_error
-from acistore.config import environment_variable, parse_insecure_options
+from acistore.config import KEYS, OPTIONS, environment_variable, parse_insecure_options
 from acistore.errors import AcistoreError
 
+_PREFIX = environment_variable("")
 _YES = ("1", "true", "t", "yes", "y", "on")
 
 
@@ -107,6 +119,14 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
+def _keys_of_files(decorated: Decorated) -> Decorated:
+    """An option for each key of the configuration file, as far as it is none of those above."""
+    for key in reversed(OPTIONS):
+        if key.in_files and key.name not in ("dir", "insecure_options"):
+            decorated = configuration_option(key)(decorated)
+    return decorated
+
+
 @click.group(
     cls=Group,
     context_settings={"max_content_width": 100},
@@ -116,6 +136,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong call, 3 not found, 4 not trusted, 5 network, 6 store damaged.
+    What is configured, and where: acistore config
     Tab completion: acistore completion --help
     """,
 )
@@ -151,6 +172,19 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         "Checks to switch off, comma-separated: image (signatures), tls (certificates), http (allow plain HTTP), "
         "pubkey (keys over insecure connections), all, none. By default none."
     ),
+)
+@_keys_of_files
+@option(
+    "--mirrors",
+    cls=ConfigurationOption,
+    metavar="TOML",
+    help='Places to ask first: [{prefix = "example.com", url = "https://…"}]. Those of files are asked too.',
+)
+@option(
+    "--hosts",
+    cls=ConfigurationOption,
+    metavar="TOML",
+    help='What holds for one host: [{name = "example.com", ca_file = "…"}]. No passwords: those go into files.',
 )
 @option("--json/--no-json", help="Print results and errors as JSON. May also stand after the command.")
 @option("-q", "--quiet/--no-quiet", help="Print no progress, warnings or notes: errors alone.")
@@ -198,8 +232,21 @@ def cli(
     session.output.debug = debug
     session.output.color = None if no_color is None else not no_color
     session.verbose = verbose or debug
-    session.flags = configuring(ctx.params)
+    session.flags = configuring(ctx)
+    _warn_of_unknown_variables(session)
     ctx.with_resource(session.listening())
+
+
+def _warn_of_unknown_variables(session: Session) -> None:
+    """A misspelled variable would be without effect and without a word. It is no error: a newer version may have
+    an option for it."""
+    known = {*variables(cli), *map(environment_variable, KEYS)}
+    names = [variable.removeprefix(_PREFIX) for variable in known]
+    for variable in sorted(os.environ):
+        if variable.startswith(_PREFIX) and variable not in known:
+            near = difflib.get_close_matches(variable.removeprefix(_PREFIX), names, n=1)
+            hint = f"; did you mean {_PREFIX}{near[0]}?" if near else ""
+            session.output.warning(f"{variable} in the environment sets nothing{hint}")
 
 
 @click.command(cls=Command, short_help="Print the script that completes words with Tab.")
@@ -219,6 +266,6 @@ def completion(session: Session, shell: str) -> None:
 cli.add_section("Get images", images.discover, images.fetch)
 cli.add_section("Trust", trust.trust)
 cli.add_section("Look", look.list_, look.show, inside.files, inside.cat, inside.diff, inside.which)
-cli.add_section("Keep the store", keep.df, keep.pin, keep.unpin, keep.rm, keep.gc, verify.verify)
+cli.add_section("Keep the store", keep.df, keep.pin, keep.unpin, keep.rm, keep.gc, verify.verify, config.config)
 cli.add_section("Take out", out.export)
 cli.add_command(completion)

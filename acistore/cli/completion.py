@@ -23,7 +23,7 @@ def complete_images(ctx: click.Context, _param: click.Parameter, incomplete: str
     """
     words: list[str] = []
     with suppress(Exception):  # a shell that completes is no place for errors
-        words = _words_for_images(Config.load(configuring(ctx.find_root().params)).dir)
+        words = _words_for_images(Config.load(configuring(ctx.find_root())).dir)
     return [word for word in words if word.startswith(incomplete) and shlex.quote(word) == word]
 
 

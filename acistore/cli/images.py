@@ -1,6 +1,7 @@
 """Get images: where they are, and how they come into the store."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -8,9 +9,11 @@ import click
 import acistore
 from acistore.cli.completion import complete_images
 from acistore.cli.output import facts
-from acistore.cli.parameters import Command, option, some_images
+from acistore.cli.parameters import Command, checking, option, some_images
+from acistore.cli.progress import put_away
 from acistore.cli.session import Session
 from acistore.config import PULL_POLICIES
+from acistore.config.values import POSITIVE_NUMBER
 from acistore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,6 +95,12 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
 )
 @option("--no-cache/--cache", help="Ask servers again even for what they said need not be asked again yet.")
 @option(
+    "--jobs",
+    metavar="NUMBER",
+    callback=checking(POSITIVE_NUMBER.parse),
+    help="How many images are fetched at once. By default 4, or jobs of the configuration.",
+)
+@option(
     "--trust-keys-from-https/--no-trust-keys-from-https",
     help="Trust the keys that discovery finds for a name that no key is trusted for yet, without review.",
 )
@@ -103,6 +112,7 @@ def fetch(
     signature: str | None,
     pull_policy: str | None,
     no_cache: bool,
+    jobs: str | None,
     trust_keys_from_https: bool,
 ) -> int:
     """Fetch images with their dependencies into the store, and print one image ID a line.
@@ -122,29 +132,32 @@ def fetch(
             f"--signature is for one image, and {len(images)} are given",
             next_step="acistore fetch --signature FILE IMAGE",
         )
-    config = session.config({"pull_policy": pull_policy})
+    config = session.config({"pull_policy": pull_policy, "jobs": jobs})
     session.warn_of_insecure(config, "image", "tls", "http", "pubkey")
     trust = acistore.TrustStore.open(config)
-    with session.store() as store:
-
-        def fetch_one(wanted: str) -> acistore.Fetched:
-            with session.progress() as progress:
-                fetched = acistore.Fetcher(
-                    store,
-                    trust,
-                    config,
-                    progress=progress,
-                    trust_keys_from_https=trust_keys_from_https,
-                    no_cache=no_cache,
-                ).fetch(wanted, signature=signature, pull_policy=pull_policy)
-            if not session.output.json:
-                session.output.line(fetched.id)
-            return fetched
-
-        fetched, code = session.try_each(images, fetch_one)
+    fetched: list[acistore.Fetched] = []
+    codes: list[int] = []
+    with session.store() as store, session.progress() as progress:
+        fetcher = acistore.Fetcher(
+            store,
+            trust,
+            config,
+            progress=progress,
+            trust_keys_from_https=trust_keys_from_https,
+            no_cache=no_cache,
+        )
+        with closing(fetcher.fetch_all(images, signature=signature, pull_policy=pull_policy)) as outcomes:
+            for wanted, outcome in zip(images, outcomes, strict=True):
+                with put_away(progress):
+                    if isinstance(outcome, Exception):
+                        codes.append(session.report(outcome, wanted))
+                        continue
+                    fetched.append(outcome)
+                    if not session.output.json:
+                        session.output.line(outcome.id)
     if session.output.json:
         session.output.document([_fetched(each) for each in fetched])
-    return code
+    return codes[0] if codes else 0
 
 
 def _fetched(each: "acistore.Fetched") -> dict[str, object]:

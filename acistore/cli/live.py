@@ -1,76 +1,148 @@
 """The live display on a terminal. Nothing else imports rich, and this only where there is a terminal."""
 
-from collections.abc import Sequence
-from threading import Lock
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Self
 
-from rich.console import Console
+from rich import live
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
     ProgressColumn,
-    SpinnerColumn,
+    Task,
     TaskID,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Column
+from rich.spinner import Spinner
+from rich.table import Column, Table
+from rich.text import Text
 
-from acistore.cli.output import escape
+from acistore.cli.output import count, escape
+
+MOST_ROWS = 8
+# Rows that are none of a meter: how many more there are, the step, and the cursor's.
+_OTHER_ROWS = 3
+# Columns of the terminal below which there is no room for a bar and a rate, or for a longer bar.
+_NARROW, _WIDE = 64, 100
 
 
 class Live:
-    """One line that is drawn anew: what is being done, and of a transfer the bytes, the rate, the time left."""
+    """Rows that are drawn anew: one a meter (what, how much, how fast, how long), and one for the latest step.
+
+    What is printed to stderr meanwhile appears above it.
+    """
 
     def __init__(self, *, colored: bool) -> None:
-        words = TextColumn(
-            "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-        )
-        self._for_steps = (SpinnerColumn(), words)
-        self._for_transfers = (
-            *self._for_steps,
-            BarColumn(bar_width=20),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(compact=True),
-        )
-        self._display = Progress(
-            *self._for_steps,
-            console=Console(stderr=True, no_color=not colored),
-            transient=True,
-            redirect_stdout=False,
-            expand=True,
-        )
-        self._task: TaskID | None = None
-        self._lock = Lock()
+        self._console = Console(stderr=True, no_color=not colored)
+        # Counts, and never draws by itself.
+        self._meters = Progress(console=self._console, auto_refresh=False, expand=True)
+        self._spinner = Spinner("dots")
+        self._step: str | None = None
+        self._display: live.Live | None = None
 
     def step(self, text: str) -> None:
-        self._show(text, self._for_steps)
+        self._step = escape(text)
+        self._show()
 
-    def start(self, what: str, total: int | None) -> None:
-        self._show(what, self._for_transfers, total)
+    def start(self, what: str, total: int | None, done: int = 0) -> "_Meter":
+        meter = _Meter(self._meters, self._meters.add_task(escape(what), total=total, completed=done))
+        self._show()
+        return meter
 
-    def advance(self, count: int) -> None:
-        with self._lock:
-            if self._task is not None:
-                self._display.advance(self._task, count)
+    def _show(self) -> None:
+        """Draws at once: what is short is seen too."""
+        if self._display is not None and self._display.is_started:
+            self._display.refresh()
 
-    def done(self) -> None:
-        with self._lock:
-            self._display.columns = self._for_steps
-
-    def _show(self, text: str, columns: Sequence[ProgressColumn], total: int | None = None) -> None:
-        with self._lock:
-            if self._task is not None:
-                self._display.remove_task(self._task)
-            self._display.columns = tuple(columns)
-            self._task = self._display.add_task(escape(text), total=total)
+    def _rows(self) -> RenderableType:
+        """What is to be seen now."""
+        tasks = self._meters.tasks
+        room = max(1, min(MOST_ROWS, self._console.height - _OTHER_ROWS))
+        rows: list[RenderableType] = []
+        if tasks:
+            self._meters.columns = tuple(_columns(self._console.width))
+            rows.append(self._meters.make_tasks_table(tasks[:room]))
+        if len(tasks) > room:
+            rows.append(Text(f"and {count(len(tasks) - room, 'more', 'more')}"))
+        if self._step is not None:
+            status = Table.grid(Column(), Column(ratio=1), padding=(0, 1), expand=True)
+            status.add_row(self._spinner, _CutInTheMiddle(self._step))
+            rows.append(status)
+        return Group(*rows)
 
     def __enter__(self) -> Self:
+        self._display = live.Live(
+            console=self._console,
+            get_renderable=self._rows,
+            refresh_per_second=10,
+            transient=True,
+            redirect_stdout=False,
+        )
         self._display.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._display.stop()
+        if self._display is not None:
+            self._display.stop()
+
+
+class _Meter:
+    """One row. Does nothing more when it is done."""
+
+    def __init__(self, meters: Progress, task: TaskID) -> None:
+        self._meters = meters
+        self._task: TaskID | None = task
+
+    def advance(self, count: int) -> None:
+        if self._task is not None:
+            self._meters.advance(self._task, count)
+
+    def done(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            self._meters.remove_task(task)
+
+
+def _columns(width: int) -> Iterable[ProgressColumn]:
+    """What there is room for."""
+    yield _What(table_column=Column(no_wrap=True, ratio=1))
+    if width >= _NARROW:
+        yield BarColumn(bar_width=20 if width >= _WIDE else 12)
+    yield DownloadColumn(table_column=Column(no_wrap=True, justify="right"))
+    if width >= _NARROW:
+        yield TransferSpeedColumn(table_column=Column(no_wrap=True, justify="right"))
+    yield TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True))
+
+
+class _What(ProgressColumn):
+    def render(self, task: Task) -> "_CutInTheMiddle":
+        return _CutInTheMiddle(task.description)
+
+
+class _CutInTheMiddle:
+    """A line that shows its beginning and its end where there is no room for all: a URL's host and file name."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(cut_in_the_middle(self._text, options.max_width), no_wrap=True, overflow="crop")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, max(1, cell_len(self._text))).with_maximum(options.max_width)
+
+
+def cut_in_the_middle(text: str, room: int) -> str:
+    """The text, or what of its ends has room in so many columns of the terminal, more of the end."""
+    if cell_len(text) <= room:
+        return text
+    before = (room - 1) * 2 // 5
+    after = room - 1 - before
+    head = sum(columns <= before for columns in accumulate(map(cell_len, text)))
+    tail = sum(columns <= after for columns in accumulate(map(cell_len, reversed(text))))
+    return f"{text[:head]}…{text[len(text) - tail :]}" if room > 0 else ""

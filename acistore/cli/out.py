@@ -14,9 +14,9 @@ import click
 from acistore.cli.look import document
 from acistore.cli.output import StdoutBytes, size
 from acistore.cli.parameters import Command, one_image
-from acistore.cli.progress import Progress
 from acistore.cli.session import Session
 from acistore.errors import FileUnusable, UsageError
+from acistore.progress import Meter
 
 _STDOUT = "-"
 
@@ -42,9 +42,11 @@ def export(session: Session, image: str, file: str) -> None:
             store.export(found, cast(BinaryIO, StdoutBytes()))
             return
         with session.progress() as progress, _replacing(Path(file)) as out:
-            progress.start(f"writing {file}", found.size)
-            store.export(found, cast(BinaryIO, _Written(out, Path(file), progress)))
-            progress.done()
+            meter = progress.start(f"writing {file}", found.size)
+            try:
+                store.export(found, cast(BinaryIO, _Written(out, Path(file), meter)))
+            finally:
+                meter.done()
     if session.output.json:
         session.output.document(document(found) | {"file": str(Path(file).absolute())})
     else:
@@ -54,15 +56,15 @@ def export(session: Session, image: str, file: str) -> None:
 class _Written:
     """A file whose progress is shown, and whose failures are told by its name."""
 
-    def __init__(self, file: BinaryIO, path: Path, progress: Progress) -> None:
+    def __init__(self, file: BinaryIO, path: Path, meter: Meter) -> None:
         self._file = file
         self._path = path
-        self._progress = progress
+        self._meter = meter
 
     def write(self, data: bytes) -> int:
         with _telling_of(self._path):
             written = self._file.write(data)
-        self._progress.advance(len(data))
+        self._meter.advance(len(data))
         return written
 
 

@@ -6,13 +6,14 @@ is grouped, and what a wrong call is answered. Which options there are is up to 
 
 import difflib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from acistore.cli.completion import complete_images
-from acistore.config import environment_variable
+from acistore.cli.session import on_command_line
+from acistore.config import FILE_NAME, PULL_POLICIES, Config, Option, environment_variable
 from acistore.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -32,11 +33,58 @@ _KNOWN_ELSEWHERE = {
 }
 
 
+class _Option(click.Option):
+    """An option whose variable is weaker than a flag before the command that sets the same: as `--pull-policy`
+    does for `fetch --pull-policy`, and `--gc-keep` for `gc --keep`."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        root = ctx.find_root()
+        general = (str(self.name), f"{ctx.command.name}_{self.name}")
+        if ctx is not root and any(on_command_line(root, name) for name in general):
+            return None
+        return super().resolve_envvar_value(ctx)
+
+
+class ConfigurationOption(_Option):
+    """An option before the command that sets a key of the configuration file. Help shows it apart."""
+
+
 def option(*declarations: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
     """A click option with the environment variable that the contract gives it."""
     long_form = next(each for each in declarations if each.startswith("--")).split("/")[0]
     variable = environment_variable(long_form.removeprefix("--"))
-    return click.option(*declarations, envvar=variable, **attributes)
+    return click.option(*declarations, envvar=variable, **{"cls": _Option, **attributes})
+
+
+def configuration_option(key: Option) -> Callable[[Decorated], Decorated]:
+    """The option before the command for a key of the configuration file."""
+    default = key.kind.write(Config().value(key.name)).strip('"') or "none"
+    return option(
+        f"{key.flag}/--no-{key.flag.removeprefix('--')}" if key.kind.is_switch else key.flag,
+        cls=ConfigurationOption,
+        default=None,
+        metavar=key.kind.metavar or None,
+        type=_type_of(key),
+        callback=_checking_flag(key.kind.parse),
+        help=f"{key.help[:1].upper()}{key.help[1:]}. By default {default}.",
+    )
+
+
+def _type_of(key: Option) -> Any:
+    """The click type that makes shells complete the value."""
+    if key.kind.metavar == "PATH":
+        return click.Path()
+    return click.Choice(PULL_POLICIES) if key.name == "pull_policy" else None
+
+
+def _checking_flag(parse: Callable[[object], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """As `checking`, for a flag alone: a variable is read by Config, whose error says which one is wrong."""
+    check = checking(parse)
+
+    def check_flag(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        return check(ctx, param, value) if on_command_line(ctx, str(param.name)) else value
+
+    return check_flag
 
 
 def checking(parse: Callable[[object], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -121,6 +169,19 @@ class Group(click.Group):
         for command in commands:
             self.add_command(command)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options: list[tuple[str, str]] = []
+        keys: list[tuple[str, str]] = []
+        for param in self.get_params(ctx):
+            if row := param.get_help_record(ctx):
+                (keys if isinstance(param, ConfigurationOption) else options).append(row)
+        with formatter.section("Options"):
+            formatter.write_dl(options)
+        self.format_commands(ctx, formatter)
+        if keys:
+            with formatter.section(f"Configuration (also in {FILE_NAME})"):
+                formatter.write_dl(keys)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections = self._sections or {"Commands": list(self.commands.values())}
         rows = {heading: _rows(commands) for heading, commands in sections.items()}
@@ -161,6 +222,16 @@ def _rows(commands: Sequence[click.Command], before: str = "") -> list[tuple[str
         else:
             rows.append((name, command.get_short_help_str(limit=100)))
     return rows
+
+
+def variables(command: click.Command) -> Iterator[str]:
+    """The environment variables of all options of a command, and of the commands in it."""
+    for param in command.params:
+        if isinstance(param.envvar, str):
+            yield param.envvar
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from variables(each)
 
 
 def usage_error(error: click.ClickException, arguments: Sequence[str]) -> UsageError:
@@ -213,4 +284,7 @@ def _with_option_in_front(arguments: Sequence[str], general: click.Option, name:
     if place is None:  # one of several short options in one word
         return "acistore --help"
     length = 1 if general.is_flag or "=" in words[place] else 2
-    return shlex.join(["acistore", *words[place : place + length], *words[:place], *words[place + length :]])
+    moved = words[place : place + length]
+    if name == "--hosts":
+        moved = [name, "…"]  # what was written may hold a password
+    return shlex.join(["acistore", *moved, *words[:place], *words[place + length :]])

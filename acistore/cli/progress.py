@@ -1,23 +1,32 @@
-"""How far a job is, on stderr: one live display on a terminal, a plain line a step in a pipe, or nothing.
+"""How far a job is, on stderr: a live display on a terminal, a plain line a step in a pipe, or nothing.
 
-Satisfies the protocol that the fetcher reports to. Its calls may come from several threads.
+Its calls may come from several threads.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, Self
 
+from acistore import progress
 from acistore.cli.output import Output, on_terminal, size
 
 
-class Progress(Protocol):
-    """What a job reports: steps in words, and transfers in bytes. Used as a context manager."""
+class Progress(progress.Progress, Protocol):
+    """What a job reports to. It shows something only while it is entered; it may be left and entered again."""
 
-    def step(self, text: str) -> None: ...
-    def start(self, what: str, total: int | None) -> None: ...
-    def advance(self, count: int) -> None: ...
-    def done(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
+
+
+@contextmanager
+def put_away(progress: Progress) -> Iterator[None]:
+    """Takes the display away, for a question or for what is printed: it would be drawn over."""
+    progress.__exit__(None, None, None)
+    try:
+        yield
+    finally:
+        progress.__enter__()
 
 
 def progress_for(output: Output) -> Progress:
@@ -31,20 +40,8 @@ def progress_for(output: Output) -> Progress:
     return Silent() if output.json else Lines(output)
 
 
-class Silent:
+class Silent(progress.Silent):
     """Shows nothing."""
-
-    def step(self, text: str) -> None:
-        pass
-
-    def start(self, what: str, total: int | None) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        pass
-
-    def done(self) -> None:
-        pass
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +51,7 @@ class Silent:
 
 
 class Lines(Silent):
-    """A line a step."""
+    """A line for each step, and for each thing that takes time when it begins."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -62,5 +59,9 @@ class Lines(Silent):
     def step(self, text: str) -> None:
         self._output.note(text)
 
-    def start(self, what: str, total: int | None) -> None:
-        self._output.note(what if total is None else f"{what} ({size(total)})")
+    def start(self, what: str, total: int | None, done: int = 0) -> progress.Silent:
+        amounts = [] if total is None else [size(total)]
+        if done:
+            amounts.append(f"{size(done)} of it there already")
+        self._output.note(f"{what} ({', '.join(amounts)})" if amounts else what)
+        return progress.Silent()

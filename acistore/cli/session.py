@@ -12,10 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+import click
+
 import acistore
 from acistore.cli.output import Output, StdoutClosed
 from acistore.cli.progress import Progress, progress_for
-from acistore.config import Config
+from acistore.config import KEYS, Config
 from acistore.errors import AcistoreError
 
 Result = TypeVar("Result")
@@ -30,18 +32,24 @@ _INSECURE = {
     "pubkey": "keys may come over connections that are not secure (--insecure-options=pubkey)",
 }
 
-# Options before the command that set the configuration.
-_CONFIGURING = ("dir", "system_config", "local_config", "user_config", "insecure_options")
+
+def on_command_line(ctx: click.Context, param: str) -> bool:
+    """Whether an option was given as a flag, and not by a variable."""
+    return ctx.get_parameter_source(param) is click.core.ParameterSource.COMMANDLINE
 
 
-def configuring(params: Mapping[str, object]) -> dict[str, object]:
-    """Of all options before the command those that set the configuration; None where one was not given."""
-    return {name: params.get(name) for name in _CONFIGURING}
+def configuring(ctx: click.Context) -> dict[str, object]:
+    """Of the flags before the command those that set the configuration, named as in the file.
+
+    Variables are left to Config, which then knows that a value came from one.
+    """
+    params = {key: key.replace(".", "_") for key in KEYS}
+    return {key: ctx.params[param] for key, param in params.items() if on_command_line(ctx, param)}
 
 
 @dataclass
 class Session:
-    """The options before the command. `flags` are those that set the configuration, None where not given."""
+    """The options before the command. `flags` are those that set the configuration, named as in the file."""
 
     output: Output
     verbose: bool = False
@@ -52,7 +60,8 @@ class Session:
 
         Raises ConfigError.
         """
-        return Config.load(flags={**self.flags, **(flags or {})})
+        given = {name: value for name, value in (flags or {}).items() if value is not None}
+        return Config.load(flags={**self.flags, **given})
 
     def store(self) -> "acistore.Store":
         """The store, which is made when there is none yet. Raises ConfigError, StoreUnavailable and so on."""
@@ -90,17 +99,17 @@ class Session:
         for each in wanted:
             try:
                 results.append(job(each))
-            except AcistoreError as error:
-                failure = error
             except (StdoutClosed, BrokenPipeError):
                 raise
             except Exception as error:  # noqa: BLE001 - the others are not to suffer for it
-                failure = internal_error(error, facts={"image": each})
-            else:
-                continue
-            self.output.error(failure)
-            codes.append(failure.exit_code)
+                codes.append(self.report(error, each))
         return results, codes[0] if codes else 0
+
+    def report(self, error: Exception, image: str) -> int:
+        """Prints what came of one image among several, and returns its exit code."""
+        failure = error if isinstance(error, AcistoreError) else internal_error(error, facts={"image": image})
+        self.output.error(failure)
+        return failure.exit_code
 
     def ask(self, question: str) -> bool:
         """Yes or no, from the person at the terminal. No answer is no."""

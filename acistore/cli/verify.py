@@ -1,8 +1,7 @@
 """Keep the store: is it all well, and if not, can it be mended?"""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import click
 import acistore
 from acistore.cli.output import Output, count, facts, size
 from acistore.cli.parameters import Command, any_images, option
-from acistore.cli.progress import Progress
+from acistore.cli.progress import Progress, put_away
 from acistore.cli.session import Session, holds_store, somebody_can_answer
 from acistore.errors import StoreDamaged, StoreNotFound, UsageError
 
@@ -136,22 +135,12 @@ class _Consent:
         if not somebody_can_answer():
             self.asked_in_vain = True
             return False
-        with _display_put_away(self.progress):
+        with put_away(self.progress):
             lines = facts(
                 (f"{image.image_name}{' (pinned)' if image.pinned else ''}", str(image.id)) for image in images
             )
             self.session.output.say(["these images can't be mended:", *lines])
             return self.session.ask("Drop them?")
-
-
-@contextmanager
-def _display_put_away(progress: Progress) -> Iterator[None]:
-    """A live display would draw over the question."""
-    progress.__exit__(None, None, None)
-    try:
-        yield
-    finally:
-        progress.__enter__()
 
 
 def _repair(session: Session, *, yes: bool) -> int:

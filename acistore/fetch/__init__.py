@@ -1,6 +1,7 @@
-"""The job itself: a name, a URL or a file becomes an image in the store. The story is in fetcher.py."""
+"""The job itself: names, URLs and files become images in the store. The story is in fetcher.py."""
 
 from acistore.fetch.asked import Asked
-from acistore.fetch.fetcher import Fetched, Fetcher, FetchProgress
+from acistore.fetch.fetched import Fetched
+from acistore.fetch.fetcher import Fetcher
 
-__all__ = ["Asked", "FetchProgress", "Fetched", "Fetcher"]
+__all__ = ["Asked", "Fetched", "Fetcher"]

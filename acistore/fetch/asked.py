@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from acistore.errors import FileUnusable, ImageMismatch, InvalidName
+from acistore.errors import FileUnusable, ImageMismatch, InvalidName, UsageError
 from acistore.manifest import Dependency, ImageManifest
 from acistore.naming import ImageID, ImageName, quoted
 
@@ -65,6 +65,17 @@ class Asked:
 
 def is_url(text: str) -> bool:
     return text.startswith(("https://", "http://"))
+
+
+def require_no_password(url: str) -> None:
+    """Raises UsageError for a URL with a user in it: what is asked for is shown and recorded."""
+    parts = _split(url)
+    if "@" in parts.netloc:
+        host = parts.netloc.rpartition("@")[2]
+        raise UsageError(
+            f"a URL of {host} has a user name or password in it, which everybody could read who sees the call",
+            next_step="put them into ~/.netrc or a [[hosts]] table of acistore.toml, and ask for the URL without",
+        )
 
 
 def is_path(text: str) -> bool:

@@ -25,7 +25,9 @@ class Held:
 
         Raises ImageNotFound and UntrustedSigner under the policy `never`.
         """
-        candidates = self._fresh(asked, now) if policy == "update" else self._here(asked)
+        # What is meant by its ID can't change.
+        is_news_wanted = policy == "update" and (asked.image_id is None or self._no_cache)
+        candidates = self._fresh(asked, now) if is_news_wanted else self._here(asked)
         for image, remote in candidates:
             if self.is_admitted(image):
                 return image, remote

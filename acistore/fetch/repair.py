@@ -13,11 +13,11 @@ from typing import BinaryIO
 from acistore.config import Config
 from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged
 from acistore.fetch.asked import is_url, path_of
-from acistore.fetch.fetcher import FetchProgress
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID
 from acistore.net.client import Client
 from acistore.net.transfer import download
+from acistore.progress import Progress
 from acistore.store import Admission, Store, StoredImage
 from acistore.store.records import Incomplete, Rebuilt, VerifyReport
 from acistore.store.sqlite import NONSENSE
@@ -41,7 +41,7 @@ class Repaired:
 class Repairer:
     """Mends the store of a configuration. `consent` is asked before images are dropped that can't be mended."""
 
-    def __init__(self, config: Config, *, progress: FetchProgress, consent: Consent) -> None:
+    def __init__(self, config: Config, *, progress: Progress, consent: Consent) -> None:
         self._config = config
         self._progress = progress
         self._consent = consent
@@ -145,8 +145,8 @@ class Repairer:
     def _archive(self, place: str, store: Store, client: Client) -> Iterator[BinaryIO]:
         """What is at a URL or path, to be read from its beginning."""
         if is_url(place):
-            with store.spool_file(
-                place, waiting=lambda: self._progress.step(f"waiting for another process that fetches {place}")
+            with store.spool.file(
+                place, waiting=lambda: self._progress.step(f"waiting for another fetch of {place}")
             ) as spool:
                 download(client, place, spool, limit=self._config.limits.image_size, progress=self._progress)
                 yield spool

@@ -3,9 +3,9 @@
 Knows no image, signature or key. How a large body gets into a file: transfer.py.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
@@ -18,101 +18,63 @@ from acistore.errors import (
     InsecureTransport,
     LimitExceeded,
     NetworkError,
-    ResourceNotFound,
     ServerFailed,
     TransferFailed,
 )
 from acistore.net import failures
+from acistore.net.addresses import is_evidently_private, is_public
+from acistore.net.answers import Answer, Response, phrase, unexpected
+from acistore.net.credentials import Doorkeeper
+from acistore.net.freshness import retry_after
+from acistore.net.retries import Retries
 from acistore.net.routes import Routes
 from acistore.net.sockets import deadline as over_in
+from acistore.net.urls import parse, shown
 from acistore.version import __version__
 
+# Request Timeout, Too Early, Too Many Requests: as good as a 5xx for whoever asks.
+_NOT_NOW = frozenset({408, 425, 429})
+# Headers that say who asks, and where to; both are decided here.
+_OURS_ALONE = frozenset({"authorization", "proxy-authorization", "cookie", "host"})
+_CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since"})
+# What makes caches on the way ask the server itself (RFC 9111, sections 5.2.1.4 and 5.4).
+_PAST_CACHES = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # A body up to this size is read although nobody wants it, since its connection can then be used again.
 _WORTH_READING = 64 << 10
-# What httpcore raises, and ValueError (UnicodeError among them) from URLs and headers that can't be sent.
-_FAILURES = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    ValueError,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer: 2xx or 4xx, since all others are raised. `url` is where redirects ended."""
-
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def found(self) -> "Response":
-        """This response; raises ResourceNotFound when it is a 4xx."""
-        if self.status >= 400:
-            raise not_found(self.url, self.status)
-        return self
-
-
-class Answer:
-    """The headers of an answer that have arrived, and the body that has not. `headers` ignore case."""
-
-    def __init__(self, url: httpx.URL, response: httpcore.Response) -> None:
-        self.url = url
-        self.status = response.status
-        self.headers = httpx.Headers(response.headers)
-        self._response = response
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body, where the server says so."""
-        length = self.headers.get("content-length", "")
-        return int(length) if length.isascii() and length.isdigit() else None
-
-    def chunks(self, patience: float | None = None) -> Iterator[bytes]:
-        """The body, as it comes.
-
-        Raises TransferFailed or TLSFailed when it breaks off, and TimeoutError when the next piece isn't there
-        within `patience` seconds, or the deadline is over.
-        """
-        received = 0
-        pieces = iter(self._response.iter_stream())
-        while True:
-            try:
-                with over_in(patience):
-                    piece = next(pieces, None)
-            except httpcore.ReadTimeout as error:
-                raise TimeoutError from error
-            except _FAILURES as error:
-                raise failures.within_body(error, str(self.url), received) from error
-            if piece is None:
-                return
-            received += len(piece)
-            yield piece
-
-    def close(self) -> None:
-        """Gives the connection back, or closes it when there is more to come."""
-        self._response.close()
 
 
 class Client:
     """A context manager that holds connections. Safe to use from several threads.
 
-    Redirects are followed to these two schemes, and never from https to http, whatever the options allow. Only GET
-    and HEAD are sent, without cookies or credentials. Compressed answers are not asked for, since what is signed
-    are the bytes as served.
+    Redirects are followed to these two schemes, never from https to http, whatever the options allow, and from a
+    public address to a private one only with `private_redirects`. Only GET and HEAD are sent, without cookies, and
+    with the credentials that are known for the very host, over checked TLS. Compressed answers are not asked for,
+    since what is signed are the bytes as served.
 
     Every request raises NetworkError of some kind when it fails, whatever the URL and whatever the server does:
     ConnectionFailed, TLSFailed, ServerFailed, TransferFailed, LimitExceeded, InsecureTransport. The one other
-    error is ConfigError, for a proxy in the environment that can't be used.
+    error is ConfigError, for what stands in the configuration, in a file of credentials or in the environment and
+    can't be used.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        pause: Callable[[float], object] = time.sleep,
+        told: Callable[[str], object] | None = None,
+        no_cache: bool = False,
+    ) -> None:
         self.limits = config.limits
+        self._no_cache = no_cache
+        self.pause = pause
+        self._told = told
+        self._answered: set[bytes] = set()
         self._plain_http = "http" in config.insecure_options
-        self._routes = Routes(verify="tls" not in config.insecure_options)
+        self._private_redirects = config.private_redirects
+        self._routes = Routes(config)
+        self._doorkeeper = Doorkeeper(config)
 
     def __enter__(self) -> Self:
         return self
@@ -126,21 +88,43 @@ class Client:
         """Closes every connection."""
         self._routes.close()
 
+    def abort(self) -> None:
+        """Ends at once what other threads are waiting for: their requests fail, as do all later ones."""
+        self._routes.abort()
+
     @property
     def schemes(self) -> tuple[str, ...]:
         """The schemes that may be asked, the better first."""
         return ("https", "http") if self._plain_http else ("https",)
 
-    def get(self, url: str, *, limit: int, deadline: float | None = None, cut: bool = False) -> Response:
+    def get(
+        self,
+        url: str,
+        *,
+        limit: int,
+        deadline: float | None = None,
+        cut: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """Fetches a page, a signature or a key.
 
         A body longer than `limit` bytes is cut there with `cut`, and LimitExceeded without. All of it, from the
-        name to the last byte, has to be done in `deadline` seconds, by default the configured ones. A 4xx is
-        returned, its body cut, for the caller to judge.
+        name to the last byte, has to be done in `deadline` seconds, by default the configured ones. What may go
+        better in a moment is tried again within them (`Retries`). A 4xx that is not of this kind is returned, its
+        body cut, for the caller to judge; so is a 304, where `headers` make it a conditional request.
         """
         seconds = self.limits.deadline if deadline is None else deadline
-        with over_in(seconds), self.open(url, deadline=seconds) as answer:
-            if answer.status == 304:
+        retries = Retries(self.limits, pause=self.pause, told=self._told, end=time.monotonic() + seconds)
+        with over_in(seconds):
+            while True:
+                try:
+                    return self._get(url, limit, seconds, headers or {}, cut=cut)
+                except NetworkError as error:
+                    retries.wait(error)
+
+    def _get(self, url: str, limit: int, seconds: float, headers: Mapping[str, str], *, cut: bool) -> Response:
+        with self.open(url, headers=headers, deadline=seconds) as answer:
+            if answer.status == 304 and _CONDITIONS.isdisjoint(headers):
                 raise unexpected(answer)
             cut = cut or answer.status >= 400
             if not cut and (answer.length or 0) > limit:
@@ -155,7 +139,7 @@ class Client:
                 raise LimitExceeded(f"{answer.url}: not complete after {seconds:g} seconds") from None
             if len(body) > limit and not cut:
                 raise _too_long(answer, limit)
-        return Response(str(answer.url), answer.status, answer.headers, bytes(body[:limit]))
+        return Response(str(answer.url), answer.status, answer.headers, bytes(body[:limit]), answer.access)
 
     def is_missing(self, url: str) -> bool:
         """Whether the server says that nothing is there (404, 410), asked without the body (HEAD)."""
@@ -174,7 +158,10 @@ class Client:
         """Asks for `url` and yields the answer, its body still to be read: 2xx, 304 or 4xx.
 
         The headers have to be there in `deadline` seconds, redirects included; by default the configured ones.
+        `headers` go to every server on the way, so they must not say who asks: ValueError.
         """
+        if any(name.lower() in _OURS_ALONE for name in headers or {}):
+            raise ValueError("who asks is told by the configured credentials alone")
         with over_in(self.limits.deadline if deadline is None else deadline):
             answer = self._follow(url, method, headers or {})
         try:
@@ -183,21 +170,29 @@ class Client:
             answer.close()
 
     def _follow(self, asked: str, method: str, headers: Mapping[str, str]) -> Answer:
-        url = _parsed(asked)
+        start = url = parse(asked)
+        public_only = False
         try:
             for _ in range(self.limits.redirects + 1):
-                answer = self._send(url, method, headers)
+                answer = self._send(url, method, headers, public_only=public_only)
                 if answer.status not in _REDIRECTS:
                     return _checked(answer)
+                public_only = not self._private_redirects and (public_only or self._is_public(answer))
                 _discard(answer)
                 url = _target(answer)
-            raise LimitExceeded(f"{asked}: redirected more than {self.limits.redirects} times")
+            raise LimitExceeded(f"{start}: redirected more than {self.limits.redirects} times")
         except NetworkError as error:
-            if str(url) != str(_parsed(asked)):
-                error.facts.setdefault("redirected from", asked)
+            if url != start:
+                error.facts.setdefault("redirected from", str(start))
             raise
 
-    def _send(self, url: httpx.URL, method: str, headers: Mapping[str, str]) -> Answer:
+    def _is_public(self, answer: Answer) -> bool:
+        """Whether an answer came from an address on the Internet. Behind a proxy we can't know, and take it so."""
+        if self._routes.proxy_for(answer.url):
+            return not is_evidently_private(answer.url.host)
+        return is_public(answer.address)
+
+    def _send(self, url: httpx.URL, method: str, headers: Mapping[str, str], *, public_only: bool) -> Answer:
         if url.scheme not in self.schemes:
             raise InsecureTransport(
                 f"{url}: plain HTTP can be read and changed on the way, and is not used",
@@ -208,20 +203,35 @@ class Client:
             "User-Agent": f"acistore/{__version__}",
             "Accept": "*/*",
             "Accept-Encoding": "identity",
+            **(_PAST_CACHES if self._no_cache else {}),
         }
+        proxy = self._routes.proxy_for(url)
+        if public_only and proxy and is_evidently_private(url.host):
+            raise failures.private_redirect(str(url), url.host)
+        pool = self._routes.pool_for(url, public_only=public_only)
+        authorized, access = self._doorkeeper.authorize(method, url)
         try:
             request = httpcore.Request(
                 method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=list({**ours, **headers}.items()),
+                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=authorized.target),
+                headers=list({**ours, **headers, **authorized.headers}.items()),
                 extensions={"timeout": {"connect": self.limits.connect_timeout}},
             )
-            return Answer(url, _exchange(self._routes.pool_for(url), request))
-        except _FAILURES as error:
+            answer = Answer(url, _exchange(pool, request), access)
+        except failures.RAISED as error:
             failure = failures.before_answer(error, str(url))
-            if self._routes.proxy_for(url):
-                failure.facts["way"] = "through the proxy that the environment names"
+            # A host that nobody knows or that isn't up is told at once: it may have been mistyped.
+            failure.transient = failure.transient or (
+                isinstance(failure, ConnectionFailed) and url.netloc in self._answered
+            )
+            if proxy:
+                failure.facts["way"] = f"through {proxy.name}, the proxy that the environment names"
             raise failure from error
+        if answer.status == 407 and proxy:
+            answer.close()
+            raise failures.proxy_authentication(str(url))
+        self._answered.add(url.netloc)
+        return answer
 
 
 def _exchange(pool: httpcore.ConnectionPool, request: httpcore.Request) -> httpcore.Response:
@@ -241,41 +251,15 @@ def _exchange(pool: httpcore.ConnectionPool, request: httpcore.Request) -> httpc
                 raise
 
 
-def not_found(url: str, status: int) -> ResourceNotFound:
-    """The error for a 4xx, for a caller who needed what is there."""
-    return ResourceNotFound(f"{url}: the server answered {phrase(status)}")
-
-
-def unexpected(answer: Answer) -> ServerFailed:
-    """The error for a status that makes no sense as the answer to what was asked."""
-    return ServerFailed(f"{answer.url}: the server answered {phrase(answer.status)}, which was not asked for")
-
-
-def phrase(status: int) -> str:
-    """`404 Not Found`."""
-    return f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
-
-
-def _parsed(text: str) -> httpx.URL:
-    """Without user and password, which nothing here would send. Raises ConnectionFailed."""
-    try:
-        url = httpx.URL(text).copy_with(username=None, password=None, fragment=None)
-    except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise ConnectionFailed(f"{text}: not a URL: {error}") from error
-    if url.scheme not in ("https", "http") or not url.host or (url.port or 0) > 65535:
-        raise ConnectionFailed(f"{text}: not an https:// URL of some host")
-    return url
-
-
 def _target(answer: Answer) -> httpx.URL:
     """Where a redirect leads. Not from https to http: whoever allows plain HTTP allows asking for it, no more."""
     location = answer.headers.get("location")
     if location is None:
         raise ServerFailed(f"{answer.url}: a redirect that doesn't say where to")
     try:
-        target = _parsed(str(answer.url.join(location)))
-    except (ConnectionFailed, httpx.InvalidURL, ValueError) as error:
-        raise ServerFailed(f"{answer.url}: redirects to what can't be fetched: {location}") from error
+        target = parse(str(answer.url.join(location)))
+    except (ConnectionFailed, httpx.InvalidURL, ValueError):
+        raise ServerFailed(f"{answer.url}: redirects to what can't be fetched: {shown(location)}") from None
     if (answer.url.scheme, target.scheme) == ("https", "http"):
         raise InsecureTransport(
             f"{answer.url}: redirects to {target}, and from HTTPS to plain HTTP no redirect is followed",
@@ -287,8 +271,10 @@ def _target(answer: Answer) -> httpx.URL:
 def _checked(answer: Answer) -> Answer:
     """Returns the answer when it can be used for anything, else closes it and says why not."""
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
-    if answer.status >= 500:
+    if answer.status >= 500 or answer.status in _NOT_NOW:
         failure = ServerFailed(f"{answer.url}: the server answered {phrase(answer.status)}")
+        failure.transient = True
+        failure.retry_after = retry_after(answer.headers, time.time())
     elif not (200 <= answer.status < 300 or answer.status == 304 or answer.status >= 400):
         failure = unexpected(answer)
     elif answer.status < 300 and encoding != "identity":

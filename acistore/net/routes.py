@@ -1,21 +1,18 @@
-"""The way to a host: directly or through a proxy, and which certificates are believed on it.
+"""The way to a host: through which proxy, with which TLS, and to which addresses at all.
 
-Both come from the environment, as everywhere else: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY (either case), and
-SSL_CERT_FILE, SSL_CERT_DIR. What is sent on the way is the client's business.
+What is sent on the way is the client's business.
 """
 
-import os
-import ssl
-from pathlib import Path
 from threading import Lock
-from urllib.request import getproxies_environment, proxy_bypass
 
-import certifi
 import httpcore
 import httpx
 
-from acistore.errors import ConfigError
+from acistore.config import Config
+from acistore.net.addresses import is_public
+from acistore.net.proxies import Proxies, Proxy
 from acistore.net.sockets import Backend
+from acistore.net.tls import TlsRules, TlsSettings, tls_context
 
 # Seconds. Short, so that a server has hardly closed a connection that we still take for open.
 KEEPALIVE = 5.0
@@ -24,35 +21,47 @@ KEEPALIVE = 5.0
 class Routes:
     """Connections to servers, kept for the next request. Safe to use from several threads.
 
-    `verify`: whether certificates are checked. The environment is read once, when this is made.
+    The environment is read once, when this is made. Raises ConfigError for a configuration that can't be right.
     """
 
-    def __init__(self, *, verify: bool) -> None:
-        self._verify = verify
-        self._proxies = getproxies_environment()
-        self._pools: dict[str | None, httpcore.ConnectionPool] = {}
+    def __init__(self, config: Config) -> None:
+        self.verifies = "tls" not in config.insecure_options
+        self._proxies = Proxies()
+        self._rules = TlsRules(config)
+        self._pools: dict[tuple[Proxy | None, TlsSettings, bool], httpcore.ConnectionPool] = {}
+        self._backends: list[Backend] = []
         self._lock = Lock()
 
-    def proxy_for(self, url: httpx.URL) -> str | None:
-        """The proxy that requests for this URL go through, as the environment has it."""
-        if proxy_bypass(f"{url.host}:{url.port}" if url.port else url.host, self._proxies):
-            return None
-        return self._proxies.get(url.scheme) or self._proxies.get("all") or None
+    def proxy_for(self, url: httpx.URL) -> Proxy | None:
+        """The proxy that requests for this URL go through. Raises ConfigError for an unusable one."""
+        return self._proxies.for_url(url)
 
-    def pool_for(self, url: httpx.URL) -> httpcore.ConnectionPool:
-        """The connections that requests for this URL are sent on. Raises ConfigError for an unusable proxy."""
+    def pool_for(self, url: httpx.URL, *, public_only: bool = False) -> httpcore.ConnectionPool:
+        """The connections that requests for this URL are sent on; with `public_only` none of them, new or kept,
+        leads to a private address (which can't be seen where a proxy makes the connections).
+
+        Raises ConfigError for an unusable proxy, authority or client certificate.
+        """
         proxy = self.proxy_for(url)
+        public_only = public_only and proxy is None
+        key = (proxy, self._rules.settings_for(url), public_only)
         # Made when they are needed: to read a file of authorities takes 20 ms.
         with self._lock:
-            if proxy not in self._pools:
-                self._pools[proxy] = httpcore.ConnectionPool(
-                    ssl_context=tls_context(verify=self._verify),
-                    proxy=None if proxy is None else _parsed(proxy),
+            if key not in self._pools:
+                self._backends.append(Backend(accepts=is_public if public_only else None))
+                self._pools[key] = httpcore.ConnectionPool(
+                    ssl_context=tls_context(key[1], verify=self.verifies),
+                    proxy=self._way(proxy) if proxy else None,
                     max_connections=None,
                     keepalive_expiry=KEEPALIVE,
-                    network_backend=Backend(),
+                    network_backend=self._backends[-1],
                 )
-            return self._pools[proxy]
+            return self._pools[key]
+
+    def abort(self) -> None:
+        """Ends every connection, whoever is waiting for it, and makes no more."""
+        for backend in tuple(self._backends):
+            backend.abort()
 
     def close(self) -> None:
         """Closes every connection."""
@@ -61,40 +70,9 @@ class Routes:
                 pool.close()
             self._pools.clear()
 
-
-def tls_context(*, verify: bool) -> ssl.SSLContext:
-    """TLS 1.2 or newer, trusting the system's authorities or those that SSL_CERT_FILE and SSL_CERT_DIR name.
-
-    Where a system has none at all, certifi's are taken.
-    """
-    context = ssl.create_default_context(cafile=None if _has_authorities() else certifi.where())
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _has_authorities() -> bool:
-    """Also true where the environment names some that aren't there: it must not add others on its own."""
-    paths = ssl.get_default_verify_paths()
-    if paths.openssl_cafile_env in os.environ or paths.openssl_capath_env in os.environ or paths.cafile:
-        return True
-    return paths.capath is not None and any(Path(paths.capath).iterdir())
-
-
-def _parsed(proxy: str) -> httpcore.Proxy:
-    """Raises ConfigError, which doesn't repeat the value: it may hold a password."""
-    try:
-        parsed = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
-    except (httpx.InvalidURL, ValueError):
-        parsed = None
-    if parsed is None or parsed.url.scheme != "http" or not parsed.url.host:
-        raise ConfigError(
-            "the proxy in the environment is not an http:// URL",
-            next_step="set HTTPS_PROXY to one like http://proxy.example.com:3128, or unset it",
-        )
-    return httpcore.Proxy(
-        httpcore.URL(scheme=parsed.url.raw_scheme, host=parsed.url.raw_host, port=parsed.url.port, target=b"/"),
-        auth=parsed.raw_auth,
-    )
+    def _way(self, proxy: Proxy) -> httpcore.Proxy:
+        context = None
+        if proxy.scheme == "https":
+            settings = self._rules.settings_for(httpx.URL(proxy.name))
+            context = tls_context(settings, verify=self.verifies)
+        return httpcore.Proxy(proxy.url, auth=proxy.auth, ssl_context=context)

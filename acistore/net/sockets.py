@@ -14,10 +14,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import httpcore
 
@@ -46,11 +47,35 @@ def _time_left() -> float:
     return max(0.0, _end.get() - time.monotonic())
 
 
+class AddressRefused(OSError):
+    """A host has only addresses that are not accepted here; the argument is one of them."""
+
+
 class Backend(httpcore.NetworkBackend):
     """Makes the connections; holds nothing.
 
-    Name resolution is the system's, which has a time limit of its own and can't be cut short.
+    With `accepts`, only to addresses for which it is true: the very ones that are connected to, so nobody can
+    change what the name stands for in between. Name resolution is the system's, which has a time limit of its own
+    and can't be cut short.
     """
+
+    def __init__(self, accepts: Callable[[str], bool] | None = None) -> None:
+        self._accepts = accepts
+        self._aborted = False
+        self._open: WeakSet[socket.socket] = WeakSet()
+
+    def abort(self) -> None:
+        """Ends every connection, for whoever is waiting for it in another thread, and makes no more."""
+        self._aborted = True
+        for connection in tuple(self._open):
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def watch(self, connection: socket.socket) -> None:
+        """Takes a socket among those that `abort` ends. Raises ConnectionAbortedError when it has come."""
+        self._open.add(connection)
+        if self._aborted:
+            raise ConnectionAbortedError("given up")
 
     def connect_tcp(
         self,
@@ -67,21 +92,31 @@ class Backend(httpcore.NetworkBackend):
             except (OSError, UnicodeError) as error:
                 raise httpcore.ConnectError(error) from error
             failure: Exception = OSError("the host has no address")
+            if self._accepts and addresses:
+                failure = AddressRefused(addresses[0][4][0])
+                addresses = [each for each in addresses if self._accepts(str(each[4][0]))]
             for tried, (family, kind, protocol, _, address) in enumerate(addresses):
                 try:
                     with deadline(_time_left() / (len(addresses) - tried)):
-                        return Stream(_connect(socket.socket(family, kind, protocol), address))
+                        connection = _connect(socket.socket(family, kind, protocol), address, self.watch)
+                        return Stream(connection, str(address[0]), self.watch)
                 except (OSError, OverflowError) as error:
                     failure = error
         raise _connect_failure(failure)
 
 
 class Stream(httpcore.NetworkStream):
-    """One connection, with or without TLS. The socket is non-blocking; waiting is done in one place."""
+    """One connection, with or without TLS. The socket is non-blocking; waiting is done in one place.
 
-    def __init__(self, connection: socket.socket) -> None:
+    `address` is the one at the other end: that of a proxy, where there is one.
+    """
+
+    def __init__(self, connection: socket.socket, address: str, watch: Callable[[socket.socket], object]) -> None:
         connection.setblocking(False)
+        watch(connection)
+        self._watch = watch
         self._socket = connection
+        self.address = address
         self._buffer = memoryview(bytearray(READ_SIZE))
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -117,8 +152,10 @@ class Stream(httpcore.NetworkStream):
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> "Stream":
+    ) -> "Stream | TunnelStream":
         """The same connection from here on with TLS; this object is of no use any more."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            return TunnelStream(self, ssl_context, server_hostname, timeout)
         try:
             connection = ssl_context.wrap_socket(
                 self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
@@ -126,7 +163,11 @@ class Stream(httpcore.NetworkStream):
         except (OSError, ValueError) as error:
             self.close()
             raise _connect_failure(error) from error
-        encrypted = Stream(connection)
+        try:
+            encrypted = Stream(connection, self.address, self._watch)
+        except OSError as error:
+            connection.close()
+            raise _connect_failure(error) from error
         try:
             with deadline(timeout):
                 encrypted._waiting(connection.do_handshake, select.POLLIN)
@@ -139,9 +180,11 @@ class Stream(httpcore.NetworkStream):
         """Closes the connection."""
         self._socket.close()
 
-    def get_extra_info(self, info: str) -> bool | None:
-        """Of what httpcore may ask for, only whether the server has closed an idle connection."""
-        return _is_ready(self._socket, select.POLLIN, 0) if info == "is_readable" else None
+    def get_extra_info(self, info: str) -> bool | str | None:
+        """Of what may be asked for: whether the server has closed an idle connection, and the `address`."""
+        if info == "is_readable":
+            return _is_ready(self._socket, select.POLLIN, 0)
+        return self.address if info == "address" else None
 
     def _waiting(self, operation: Callable[[], _T], event: int) -> _T:
         """Repeats a non-blocking operation until it succeeds. Raises TimeoutError at the deadline.
@@ -160,8 +203,84 @@ class Stream(httpcore.NetworkStream):
         raise TimeoutError
 
 
-def _connect(connection: socket.socket, address: Any) -> socket.socket:
+class TunnelStream(httpcore.NetworkStream):
+    """TLS within the TLS of a proxy, which sockets can't do by themselves. The deadlines are those of `outer`."""
+
+    def __init__(
+        self, outer: Stream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    ) -> None:
+        self._outer = outer
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._received, self._to_send, server_hostname=server_hostname)
+        try:
+            with deadline(timeout):
+                self._exchanging(self._tls.do_handshake)
+        except httpcore.TimeoutException as error:
+            self.close()
+            raise httpcore.ConnectTimeout(*error.args) from error
+        except httpcore.NetworkError as error:
+            self.close()
+            raise httpcore.ConnectError(*error.args) from error
+        except OSError as error:
+            self.close()
+            raise httpcore.ConnectError(error) from error
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """As Stream.read."""
+        with deadline(timeout):
+            try:
+                return self._exchanging(partial(self._tls.read, READ_SIZE))
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+            except OSError as error:
+                raise httpcore.ReadError(error) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Writes all of it."""
+        with deadline(timeout):
+            try:
+                while buffer:
+                    buffer = buffer[self._exchanging(partial(self._tls.write, buffer)) :]
+            except OSError as error:
+                raise httpcore.WriteError(error) from error
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._outer.close()
+
+    def get_extra_info(self, info: str) -> bool | str | None:
+        """As Stream.get_extra_info."""
+        return self._outer.get_extra_info(info)
+
+    def _exchanging(self, operation: Callable[[], _T]) -> _T:
+        """Repeats an operation until it has what it needs from the other side."""
+        while True:
+            try:
+                result = operation()
+            except ssl.SSLWantReadError:
+                self._send()
+                data = self._outer.read(READ_SIZE)
+                if data:
+                    self._received.write(data)
+                else:
+                    self._received.write_eof()
+            except ssl.SSLError:
+                with suppress(httpcore.NetworkError, httpcore.TimeoutException):
+                    self._send()  # the alert that tells the other side why
+                raise
+            else:
+                self._send()
+                return result
+
+    def _send(self) -> None:
+        data = self._to_send.read()
+        if data:
+            self._outer.write(data)
+
+
+def _connect(connection: socket.socket, address: Any, watch: Callable[[socket.socket], object]) -> socket.socket:
     try:
+        watch(connection)
         seconds = _time_left()
         connection.settimeout(None if seconds == math.inf else max(seconds, 0.001))
         connection.connect(address)

@@ -1,59 +1,85 @@
-"""One URL into one open file: conditional, bounded in size, not slower than the minimum rate.
+"""One URL into one file: resumed, repeated, conditional, bounded in size, not slower than the minimum rate.
 
-Knows no image; what the bytes are worth is decided by whoever reads the file.
+Knows no image; what the bytes are worth is decided by whoever reads along or reads the file.
 """
 
+import logging
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import NoReturn, Protocol
 
-from acistore.errors import DiskFull, LimitExceeded, TransferFailed
-from acistore.net.client import Answer, Client, not_found, unexpected
+from acistore.config import Limits
+from acistore.errors import DiskFull, LimitExceeded, NetworkError, TransferFailed
+from acistore.net.answers import Answer, unexpected
+from acistore.net.client import Client
+from acistore.net.freshness import Validators, freshness, strong_validators
+from acistore.net.retries import Retries
+from acistore.progress import Meter, Progress, Silent
 
-# Seconds over which the rate of a download is measured.
-RATE_WINDOW = 30.0
-# Seconds: the longest that a server is believed when it says that nothing will change. Whoever once answers in its
-# place, or sets this up wrongly, must not switch updates off for years.
-LONGEST_FRESHNESS = 24 * 60 * 60
+log = logging.getLogger(__name__)
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
+_PIECE = 1 << 20
 
 
-class Progress(Protocol):
-    """Is told how far a download is. `done` comes in any case, after a failure too."""
+class _File(Protocol):
+    def fileno(self) -> int: ...
 
-    def start(self, what: str, total: int | None) -> object:
-        """`what` begins: `total` bytes, or nobody knows how many."""
+
+class Part(Protocol):
+    """The file that a download goes into, with what an earlier one has left in it.
+
+    `note` is what was noted with `begin` when it was; None when there is nothing to go on with.
+    """
+
+    @property
+    def note(self) -> Mapping[str, str] | None: ...
+    @property
+    def size(self) -> int: ...
+    def begin(self, note: Mapping[str, str] | None) -> object: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def read(self, size: int, /) -> bytes: ...
+    def write(self, data: bytes, /) -> object: ...
+    def fileno(self) -> int: ...
+
+
+class Reader(Protocol):
+    """Whoever reads along."""
+
+    def restart(self) -> object:
+        """Now come the first bytes; what came before doesn't count."""
         ...
 
-    def advance(self, count: int) -> object:
-        """So many bytes more."""
-        ...
-
-    def done(self) -> object:
-        """There won't be any more."""
+    def feed(self, data: bytes) -> object:
+        """The next bytes."""
         ...
 
 
-class _Unseen:
-    def start(self, what: str, total: int | None) -> None: ...
-    def advance(self, count: int) -> None: ...
-    def done(self) -> None: ...
+class _Nobody:
+    def restart(self) -> None: ...
+    def feed(self, data: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What came of a download. `url` is where redirects ended; `size` is 0 when `status` is 304, else 200.
+    """What came of a download.
 
-    `max_age` is for how many seconds from now the server promises that nothing changes, LONGEST_FRESHNESS at most;
-    None when it says nothing.
+    `url` is where redirects ended. `status` is 304 when nothing has changed, and then there are no bytes; else
+    200. `size` are the bytes of the whole, `received` those that came now. `disturbed`: the whole was put together
+    from more than one answer, or begun again: what was known of it before may belong to another one. `validators`
+    are what the next conditional request needs; None where nothing may be kept (no-store). `max_age` is for how
+    many seconds from now the server promises that nothing changes, None when it says nothing.
     """
 
     url: str
     status: int
     size: int
-    etag: str | None
-    last_modified: str | None
+    received: int
+    disturbed: bool
+    validators: Validators | None
     max_age: int | None
 
 
@@ -75,67 +101,228 @@ class RateFloor:
         self._began, self._received = now, 0
         return kept
 
+    def excuse(self, seconds: float) -> None:
+        """Doesn't count a pause that the server has asked for."""
+        self._began += seconds
+
 
 def download(
     client: Client,
     url: str,
-    into: BinaryIO,
+    into: Part,
     *,
     limit: int,
-    etag: str | None = None,
-    last_modified: str | None = None,
+    known: Validators | None = None,
     progress: Progress | None = None,
-    tee: Callable[[bytes], object] | None = None,
-    window: float = RATE_WINDOW,
+    reader: Reader | None = None,
 ) -> Transfer:
-    """Downloads `url` into a file that is open for writing, from where it stands.
+    """Downloads `url` into a file, going on with what it holds already if that is a part of the same.
 
-    At most `limit` bytes: LimitExceeded, before the first byte where the server says how many come. `etag` and
-    `last_modified` are those of an earlier download, which make the server answer 304 when nothing has changed.
-    Each chunk also goes to `tee`. Slower than the configured minimum rate over `window` seconds: TransferFailed,
-    as for anything else that breaks it off. A 4xx is ResourceNotFound; other errors are the client's.
+    What breaks off is gone on with after a pause (`Retries`). At most `limit` bytes: LimitExceeded, before the
+    first byte where the server says how many come. `known` are the validators of an earlier download, which make
+    the server answer 304 when nothing has changed. All bytes of the whole go to `reader`, in order, those that
+    were there already too. Slower than the minimum rate: TransferFailed, as for anything else that breaks it off.
+    A 4xx is ResourceNotFound; other errors are the client's.
     """
-    conditions = {"If-None-Match": etag, "If-Modified-Since": last_modified}
-    headers = {name: value for name, value in conditions.items() if value and value.isascii()}
-    progress = progress or _Unseen()
-    size = 0
-    with client.open(url, headers=headers) as answer:
-        _check(answer, limit, conditional=bool(headers))
-        if answer.status == 200:
-            require_room(str(answer.url), answer.length, into)
-            progress.start(f"downloading {answer.url}", answer.length)
-            try:
-                for chunk in _paced(answer, client.limits.minimum_rate, window):
-                    size += len(chunk)
-                    if size > limit:
-                        raise _too_large(answer, limit)
-                    into.write(chunk)
-                    if tee:
-                        tee(chunk)
-                    progress.advance(len(chunk))
-            finally:
-                progress.done()
-    return Transfer(
-        url=str(answer.url),
-        status=answer.status,
-        size=size,
-        etag=answer.headers.get("etag"),
-        last_modified=answer.headers.get("last-modified"),
-        max_age=max_age(answer.headers),
-    )
+    job = _Download(client, url, into, limit=limit, reader=reader or _Nobody(), progress=progress or Silent())
+    retries = Retries(client.limits, pause=client.pause, told=job.progress.step)
+    while True:
+        before = job.furthest
+        try:
+            return job.attempt(known)
+        except _Stale as stale:
+            log.info("%s is downloaded from the beginning: %s", url, stale, extra={"event": "restart", "url": url})
+        except NetworkError as error:
+            asked_for = retries.wait(error, progress=job.furthest > before and not job.too_slow)
+            job.floor.excuse(asked_for)
 
 
-def _check(answer: Answer, limit: int, *, conditional: bool) -> None:
-    if answer.status >= 400:
-        raise not_found(str(answer.url), answer.status)
-    if answer.status != 200 and not (answer.status == 304 and conditional):
-        raise unexpected(answer)
-    if answer.status == 200 and answer.length is not None and answer.length > limit:
-        raise _too_large(answer, limit)
+class _Stale(Exception):
+    """What is in the file can't be gone on with."""
 
 
-def require_room(what: str, size: int | None, into: BinaryIO) -> None:
-    """Raises DiskFull, before the first byte, where it is known that a file's disk can't take so many."""
+class _Download:
+    """The state that outlives an attempt. `furthest`: how many bytes of the whole have been here at once."""
+
+    def __init__(
+        self, client: Client, url: str, into: Part, *, limit: int, reader: Reader, progress: Progress
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._into = into
+        self._limit = limit
+        self._reader = reader
+        self.progress = progress
+        self.floor = RateFloor(client.limits.minimum_rate, client.limits.rate_window, time.monotonic())
+        self.furthest = into.size
+        self.too_slow = False
+        self._fed: int | None = None  # bytes that the reader has; None before it was told to start
+        self._received = 0
+        self._answers = 1 if into.size else 0
+
+    def attempt(self, known: Validators | None) -> Transfer:
+        """Asks for what is missing, and takes it. Raises NetworkError when that doesn't succeed."""
+        self.too_slow = False
+        here = self._catch_up()
+        if here > self._limit:
+            raise _too_large(self._url, here, self._limit)
+        headers = _resuming(here, self._into.note or {}) if here else known.conditions() if known else {}
+        conditional = not here and bool(headers)
+        asked_at = time.time()
+        with self._client.open(self._url, headers=headers) as answer:
+            if answer.status == 416 and here and _total(answer) == here:
+                return self._transfer(answer, asked_at, 200)  # it had all come, and was not used yet
+            if answer.status == 416 and here:
+                self._start_again("there is no such part of it any more")
+            if answer.status == 304 and conditional:
+                return self._transfer(answer, asked_at, 304)
+            if answer.status >= 400:
+                raise answer.not_found()
+            if answer.status not in (200, 206) or (answer.status == 206 and not here):
+                raise unexpected(answer)
+            self._receive(answer, self._place(answer, here))
+            return self._transfer(answer, asked_at, 200)
+
+    def _catch_up(self) -> int:
+        """Lets the reader have what is in the file; returns how much that is."""
+        here = self._into.size if self._into.note is not None else 0
+        if here and self._fed is None:
+            self._reader.restart()
+            self._fed = 0
+            self._into.seek(0)
+            while piece := self._into.read(_PIECE):
+                self._reader.feed(piece)
+                self._fed += len(piece)
+        return here
+
+    def _place(self, answer: Answer, here: int) -> int:
+        """Where in the whole the body begins: 0, after all that was there is forgotten, unless it goes on."""
+        if here and answer.status == 206:
+            self._check_range(answer, here)
+            return here
+        if here and _are_same(self._into.note or {}, strong_validators(answer.headers)):
+            return 0  # a server that ignores ranges: the same once more
+        self._begin(answer)
+        return 0
+
+    def _check_range(self, answer: Answer, here: int) -> None:
+        """Makes sure that what comes is the rest of what is there."""
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+        validators = strong_validators(answer.headers)
+        note = self._into.note or {}
+        if match is None or match[1] is None or int(match[1]) != here:
+            self._start_again(f"asked for the rest from {here}, it sends another part")
+        if validators.etag and note.get("etag") not in (None, validators.etag):
+            self._start_again("it sends a part of something else")
+        if (length := _total(answer)) and note.get("length") not in (None, str(length)):
+            self._start_again("it sends a part of something of another size")
+
+    def _start_again(self, why: str) -> NoReturn:
+        self._into.begin(None)
+        raise _Stale(why)
+
+    def _begin(self, answer: Answer) -> None:
+        """Empties the file, and notes what is needed to go on with what comes now."""
+        validators = strong_validators(answer.headers)
+        may_go_on = bool(validators) and freshness(answer.headers).storable
+        note = {
+            "etag": validators.etag,
+            "last_modified": validators.last_modified,
+            "length": None if answer.length is None else str(answer.length),
+        }
+        self._into.begin({name: value for name, value in note.items() if value} if may_go_on else None)
+        self._reader.restart()
+        self._fed = 0
+
+    def _receive(self, answer: Answer, position: int) -> None:
+        """Takes the body, which begins at `position` of the whole."""
+        length = None if answer.length is None else position + answer.length
+        total = _total(answer) if answer.status == 206 else length
+        if max(total or 0, length or 0) > self._limit:
+            raise _too_large(answer.url, max(total or 0, length or 0), self._limit)
+        here = self._fed or 0
+        require_room(str(answer.url), None if length is None else length - here, self._into)
+        self._into.seek(0, os.SEEK_END)
+        self._answers += 1
+        meter = self.progress.start(f"downloading {answer.url}", total, position)
+        try:
+            for chunk in self._paced(answer):
+                self._take(chunk, position, answer, meter)
+                position += len(chunk)
+        finally:
+            meter.done()
+        if total is not None and position != total:
+            raise TransferFailed(f"{answer.url}: ended after {position} of {total} bytes")
+
+    def _take(self, chunk: bytes, position: int, answer: Answer, meter: Meter) -> None:
+        self._received += len(chunk)
+        meter.advance(len(chunk))
+        fed = self._fed or 0
+        new = chunk[max(0, fed - position) :]
+        if fed + len(new) > self._limit:
+            raise _too_large(answer.url, None, self._limit)
+        if new:
+            self._into.write(new)
+            self._reader.feed(new)
+            self._fed = fed + len(new)
+            self.furthest = max(self.furthest, self._fed)
+
+    def _paced(self, answer: Answer) -> Iterator[bytes]:
+        """The chunks of the body, as long as they come fast enough."""
+        limits = self._client.limits
+        try:
+            for chunk in answer.chunks(patience=limits.rate_window):
+                if not self.floor.is_kept(len(chunk), time.monotonic()):
+                    raise self._slow(answer, limits)
+                yield chunk
+        except TimeoutError:
+            raise self._slow(answer, limits) from None
+
+    def _slow(self, answer: Answer, limits: Limits) -> TransferFailed:
+        self.too_slow = True
+        return TransferFailed(
+            f"{answer.url}: slower than {limits.minimum_rate} bytes a second over {limits.rate_window:g} seconds"
+        )
+
+    def _transfer(self, answer: Answer, asked_at: float, status: int) -> Transfer:
+        age = freshness(answer.headers, asked_at=asked_at, longest=self._client.limits.freshness)
+        validators = None
+        if age.storable:
+            note = self._into.note or {}
+            noted = Validators(note.get("etag"), note.get("last_modified")) if status == 200 else Validators()
+            validators = Validators.of(answer.headers) or noted
+        return Transfer(
+            url=str(answer.url),
+            status=status,
+            size=0 if status == 304 else self._into.size,
+            received=self._received,
+            disturbed=self._answers > 1,
+            validators=validators,
+            max_age=age.seconds,
+        )
+
+
+def _resuming(here: int, note: Mapping[str, str]) -> dict[str, str]:
+    """The request headers for the rest (RFC 9110, sections 13.1.5 and 14.2)."""
+    conditions = Validators(note.get("etag"), note.get("last_modified")).conditions()
+    return {"Range": f"bytes={here}-", "If-Range": next(iter(conditions.values()))} if conditions else {}
+
+
+def _are_same(note: Mapping[str, str], validators: Validators) -> bool:
+    """Whether these strong validators belong to what the note tells of."""
+    if note.get("etag") or validators.etag:
+        return note.get("etag") == validators.etag
+    return validators.last_modified is not None and note.get("last_modified") == validators.last_modified
+
+
+def _total(answer: Answer) -> int | None:
+    """The size of the whole, as an answer with a part of it tells."""
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+    return int(match[3]) if match and match[3] != "*" else None
+
+
+def require_room(what: str, size: int | None, into: _File) -> None:
+    """Raises DiskFull, before the first byte, where it is known that a file's disk can't take so many more."""
     try:
         disk = os.fstatvfs(into.fileno())
     except OSError:
@@ -149,42 +336,6 @@ def require_room(what: str, size: int | None, into: BinaryIO) -> None:
         )
 
 
-def _paced(answer: Answer, minimum_rate: int, window: float) -> Iterator[bytes]:
-    """The chunks of the body, as long as they come fast enough."""
-    floor = RateFloor(minimum_rate, window, time.monotonic())
-    too_slow = TransferFailed(f"{answer.url}: slower than {minimum_rate} bytes a second, given up")
-    try:
-        for chunk in answer.chunks(patience=window):
-            if not floor.is_kept(len(chunk), time.monotonic()):
-                raise too_slow
-            yield chunk
-    except TimeoutError:
-        raise too_slow from None
-
-
-def _too_large(answer: Answer, limit: int) -> LimitExceeded:
-    size = "more" if answer.length is None else f"{answer.length} bytes, more"
-    return LimitExceeded(f"{answer.url}: {size} than {limit} bytes, the limit")
-
-
-def max_age(headers: Mapping[str, str]) -> int | None:
-    """For how many seconds Cache-Control calls an answer fresh, less its Age; None when it doesn't say.
-
-    At most LONGEST_FRESHNESS. `no-cache`, `no-store` and `must-revalidate` all mean: not at all. So does a max-age
-    that isn't a number.
-    """
-    directives = {}
-    for directive in headers.get("cache-control", "").split(","):
-        name, _, value = directive.partition("=")
-        directives[name.strip().lower()] = value.strip().strip('"')
-    if not directives.keys().isdisjoint({"no-cache", "no-store", "must-revalidate"}):
-        return 0
-    if "max-age" not in directives:
-        return None
-    fresh = _seconds(directives["max-age"]) - _seconds(headers.get("age", "0"))
-    return min(max(0, fresh), LONGEST_FRESHNESS)
-
-
-def _seconds(text: str) -> int:
-    """What is too large for a number of seconds counts as 2**31 (RFC 9111 § 1.2.2)."""
-    return min(int(text[:12]), 1 << 31) if text.isascii() and text.isdigit() else 0
+def _too_large(url: object, size: int | None, limit: int) -> LimitExceeded:
+    found = "more" if size is None else f"{size} bytes, more"
+    return LimitExceeded(f"{url}: {found} than {limit} bytes, the limit")

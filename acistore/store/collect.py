@@ -6,12 +6,10 @@ takes away.
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 from acistore.errors import DiskFull, StoreDamaged
 from acistore.store import changes, index
@@ -20,6 +18,7 @@ from acistore.store.disk import Disk
 from acistore.store.records import Collected
 from acistore.store.rewrite import rewrite
 from acistore.store.schema import is_mostly_dead
+from acistore.store.spool import Spool
 from acistore.store.workspace import delete_unlocked, disk_size, plain_files
 
 log = logging.getLogger(__name__)
@@ -112,9 +111,8 @@ def _strays(disk: Disk, grace_period: timedelta, now: datetime) -> Iterator[_Str
             yield _Stray(disk.packs.size(name), True, delete)
     for path in plain_files(disk.workspace.tmp):
         yield _Stray(disk_size(path), False, partial(delete_unlocked, path, unwanted=lambda: True))
-    for path in plain_files(disk.workspace.spool):
-        if now.timestamp() - _last_written(path) >= grace_period.total_seconds():
-            yield _Stray(disk_size(path), False, partial(delete_unlocked, path, unwanted=lambda: True))
+    for size, delete_spooled in Spool(disk.workspace).leftovers(now.timestamp() - grace_period.total_seconds()):
+        yield _Stray(size, False, delete_spooled)
 
 
 def _delete_strays(disk: Disk, rules: Rules, now: datetime, tally: _Tally) -> None:
@@ -122,14 +120,6 @@ def _delete_strays(disk: Disk, rules: Rules, now: datetime, tally: _Tally) -> No
         freed = stray.delete()
         tally.freed += freed
         tally.packs += stray.is_pack and freed > 0
-
-
-def _last_written(path: Path) -> float:
-    """When a file was written last, in seconds since 1970; infinitely late when it has just gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
 
 
 def _compact(disk: Disk, tally: _Tally) -> None:

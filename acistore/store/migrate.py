@@ -32,7 +32,7 @@ def upgrade(workspace: Workspace, *, location: Path | None = None, revision: str
     another process was first.
 
     All is one transaction: when it fails, the database is as it was. Raises StoreDamaged when rows refer to others
-    that are not there afterwards.
+    that are not there afterwards, or when its tables are not those of its revision.
     """
     config = _config(location)
     database = Database(workspace.database, foreign_keys=False)

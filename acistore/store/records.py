@@ -61,7 +61,8 @@ class Remote:
     """What is known of an image's URL, for the next time that it is asked: RFC 9111 validators and freshness.
 
     `asked` is the image name that discovery found the URL for, None for a URL that was asked for itself;
-    `max_age` is seconds, None where the server didn't say.
+    `max_age` is seconds, None where the server didn't say. `signature_etag` and `signature_last_modified` are what
+    `etag` and `last_modified` are, of the signature.
     """
 
     url: str
@@ -71,6 +72,8 @@ class Remote:
     last_modified: str | None
     max_age: int | None
     fetched_at: datetime
+    signature_etag: str | None = None
+    signature_last_modified: str | None = None
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether the server said that it need not be asked yet."""

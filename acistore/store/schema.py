@@ -34,7 +34,7 @@ from sqlalchemy.engine import Dialect
 from acistore.errors import StoreDamaged
 
 # The revision of migrations/versions that makes these tables.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -180,6 +180,9 @@ remote = Table(
     Column("last_modified", String),
     Column("max_age", Integer),
     Column("fetched_at", Moment, nullable=False),
+    # Of the signature, as etag and last_modified are of the image.
+    Column("signature_etag", String),
+    Column("signature_last_modified", String),
     Column("checksum", LargeBinary(8), nullable=False),
 )
 

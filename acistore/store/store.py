@@ -15,6 +15,7 @@ from acistore.archive.tar import Entry
 from acistore.config import Limits
 from acistore.errors import AmbiguousImage, DiskFull, ImageInUse, ImageNotFound, InvalidName, StoreDamaged
 from acistore.naming import ImageID, ImageName
+from acistore.progress import Progress, Silent
 from acistore.store import changes, difference, index, inside, schema
 from acistore.store.choose import Rules
 from acistore.store.collect import collect, plan
@@ -28,7 +29,8 @@ from acistore.store.opening import open_disk
 from acistore.store.rebuild import rebuild
 from acistore.store.records import Admission, Collected, Rebuilt, Remote, StoredImage, Usage, VerifyReport
 from acistore.store.rewrite import rewrite
-from acistore.store.verify import Unwatched, VerifyProgress, verify
+from acistore.store.spool import Spool
+from acistore.store.verify import verify
 from acistore.store.workspace import disk_size
 
 Result = TypeVar("Result")
@@ -50,6 +52,7 @@ class Store:
         self._disk = disk
         self._database = disk.database
         self._resources = resources
+        self.spool = Spool(disk.workspace)
 
     @classmethod
     def open(cls, directory: Path | str) -> Self:
@@ -114,16 +117,6 @@ class Store:
                 )
             self._disk.workspace.lay_in_reserve()
         return stored
-
-    @contextmanager
-    def spool_file(self, source: str, *, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
-        """A private file for downloading `source`, locked against others that fetch it; gone at the end.
-
-        `waiting` is called when another process has it, which is then waited for. Raises StoreUnavailable, also
-        for what the disk refuses while the file is written.
-        """
-        with self._disk.workspace.writing(), self._disk.workspace.spool_file(source, waiting=waiting) as file:
-            yield file
 
     # --- look
 
@@ -207,10 +200,10 @@ class Store:
             return index.unique_size(connection, image)
 
     def verify(
-        self, images: Sequence[StoredImage] | None = None, *, progress: VerifyProgress | None = None
+        self, images: Sequence[StoredImage] | None = None, *, progress: Progress | None = None
     ) -> VerifyReport:
         """Hashes images again, or with None everything: database, packs, images. Damage is in the report."""
-        return verify(images, self._disk, progress or Unwatched())
+        return verify(images, self._disk, progress or Silent())
 
     def heal(self, image: StoredImage, archive: BinaryIO, *, limit: int = Limits().unpacked_size) -> None:
         """Replaces what is damaged of an image by what a copy of its archive has, plain or compressed, whoever

@@ -9,9 +9,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from acistore.errors import AcistoreError, ImageNotFound, StoreDamaged
+from acistore.progress import Progress
 from acistore.store import consistency, index, sqlite
 from acistore.store.disk import Disk
 from acistore.store.export import OpenImage, open_image
@@ -23,26 +24,7 @@ from acistore.store.sqlite import NONSENSE
 Value = TypeVar("Value")
 
 
-class VerifyProgress(Protocol):
-    """What a caller may pass to follow a check. `advance` comes from several threads."""
-
-    def start(self, what: str, total: int | None) -> object:
-        """So many bytes are going to be read."""
-        ...
-
-    def advance(self, count: int) -> object: ...
-    def done(self) -> object: ...
-
-
-class Unwatched:
-    """Follows nothing."""
-
-    def start(self, what: str, total: int | None) -> None: ...
-    def advance(self, count: int) -> None: ...
-    def done(self) -> None: ...
-
-
-def verify(images: Sequence[StoredImage] | None, disk: Disk, progress: VerifyProgress) -> VerifyReport:
+def verify(images: Sequence[StoredImage] | None, disk: Disk, progress: Progress) -> VerifyReport:
     """Checks these images, or with None the whole store: the database, every pack and every image.
 
     Damage is reported, not raised; only a database that can't be read at all raises StoreDamaged.
@@ -53,12 +35,15 @@ def verify(images: Sequence[StoredImage] | None, disk: Disk, progress: VerifyPro
         damaged += consistency.database_damage(disk.database)
         images, packs = _everything(disk)
     size = sum(image.size for image in images)
-    if images or packs:
-        progress.start("verifying", size + sum(map(disk.packs.size, packs)))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        damaged += _all(pool, partial(_pack_damage, disk=disk, advance=progress.advance), packs)
-        damaged += _all(pool, partial(_image_damage, disk=disk, advance=progress.advance), images)
-    progress.done()
+    if not images and not packs:
+        return VerifyReport(0, 0, tuple(damaged))
+    meter = progress.start("verifying", size + sum(map(disk.packs.size, packs)))
+    try:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            damaged += _all(pool, partial(_pack_damage, disk=disk, advance=meter.advance), packs)
+            damaged += _all(pool, partial(_image_damage, disk=disk, advance=meter.advance), images)
+    finally:
+        meter.done()
     return VerifyReport(len(images), size, tuple(damaged))
 
 

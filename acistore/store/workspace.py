@@ -6,7 +6,6 @@ Who may read and write is what the store's own directory says, whatever the umas
 
 import errno
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
@@ -199,7 +198,7 @@ class Workspace:
             wanted = max(RESERVE, self.database.stat().st_size // RESERVED_SHARE)
             if disk_size(self.reserve) >= wanted * 3 // 4 or self.free() < wanted * ROOM_FOR_RESERVE:
                 return
-            with open(self.reserve, "ab", opener=_open_or_make) as file:
+            with open(self.reserve, "ab", opener=open_or_make) as file:
                 self._settle(file.fileno(), self._file_modes)
                 os.posix_fallocate(file.fileno(), 0, wanted)
         except OSError as error:
@@ -219,45 +218,31 @@ class Workspace:
     def scratch(self) -> Iterator[BinaryIO]:
         """A new locked file in `tmp/`, which is private; gone at the end unless it was renamed away."""
         path = self.tmp / uuid.uuid4().hex
-        with _lock_named(path, waiting=lambda: None) as file:
+        with _lock_named(path) as file:
             try:
                 self._settle(file.fileno(), self._file_modes)
                 yield file
             finally:
                 path.unlink(missing_ok=True)
 
-    @contextmanager
-    def spool_file(self, source: str, *, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
-        """The one spool file for a source (a URL), empty and locked; gone at the end.
-
-        Another process that fetches the same source is waited for, after `waiting` was called.
-        """
-        path = self.spool / hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
-        with _lock_named(path, waiting) as file:
-            file.truncate(0)
-            try:
-                self._settle(file.fileno(), self._file_modes)
-                yield file
-            finally:
-                path.unlink(missing_ok=True)
+    def settle_file(self, descriptor: int) -> None:
+        """Sees to who may use a file that was just made, and is open."""
+        self._settle(descriptor, self._file_modes)
 
 
 @contextmanager
-def _lock_named(path: Path, waiting: Callable[[], object]) -> Iterator[BinaryIO]:
-    """Opens, or makes, and locks a file that others may lock and unlink: again, until it is the one named so."""
+def _lock_named(path: Path) -> Iterator[BinaryIO]:
+    """Makes and locks a file that a collection may lock and unlink: again, until it is the one named so."""
     while True:
-        with open(path, "r+b", buffering=BUFFER, opener=_open_or_make) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_named(file, path):
+        with open(path, "r+b", buffering=BUFFER, opener=open_or_make) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if is_named(file, path):
                 yield file
                 return
 
 
-def _open_or_make(path: str, flags: int) -> int:
+def open_or_make(path: str, flags: int) -> int:
+    """Opens a file, or makes it; no link is followed, and no pipe waited for."""
     return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
@@ -283,7 +268,8 @@ def _refuse_link(directory: Path) -> None:
         )
 
 
-def _is_named(file: BinaryIO, path: Path) -> bool:
+def is_named(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one that its name leads to."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -295,8 +281,9 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
-    """Deletes a file nobody has locked, if it is `unwanted` still; returns the bytes freed on disk."""
+def delete_unlocked(path: Path, *, unwanted: Callable[[], bool], beside: str | None = None) -> int:
+    """Deletes a file nobody has locked, if it is `unwanted` still, and the file named `beside` that goes with it.
+    Returns the bytes freed on disk."""
     try:
         with opened_directory(path.parent) as directory:
             descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
@@ -306,6 +293,9 @@ def delete_unlocked(path: Path, *, unwanted: Callable[[], bool]) -> int:
                 named = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
                 if not os.path.samestat(status, named) or not unwanted():
                     return 0
+                if beside is not None:
+                    with suppress(FileNotFoundError):
+                        os.unlink(beside, dir_fd=directory)
                 os.unlink(path.name, dir_fd=directory)
                 return status.st_blocks * 512
             finally:

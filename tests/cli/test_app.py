@@ -21,8 +21,9 @@ from tests.images import image
 COMMANDS = [
     *(["discover"], ["fetch"], ["trust", "add"], ["trust", "list"], ["trust", "remove"]),
     *(["list"], ["show"], ["files"], ["cat"], ["diff"], ["which"]),
-    *(["df"], ["pin"], ["unpin"], ["rm"], ["gc"], ["verify"], ["export"], ["completion"]),
+    *(["df"], ["pin"], ["unpin"], ["rm"], ["gc"], ["verify"], ["config"], ["export"], ["completion"]),
 ]
+CONFIGURATION = "Configuration (also in acistore.toml)"
 HEAVY = ["sqlalchemy", "alembic", "httpx", "lxml", "gnupg", "rich", "zstandard", "isal"]
 
 
@@ -33,7 +34,7 @@ def test_help_shows_the_commands_under_the_headings_of_the_contract(run: Run) ->
     ran = run("--help")
     assert (ran.code, ran.err) == (0, "")
     headings = re.findall(r"^(\S[^:\n]+):$", ran.out, re.MULTILINE)
-    assert headings == ["Options", "Get images", "Trust", "Look", "Keep the store", "Take out"]
+    assert headings == ["Options", "Get images", "Trust", "Look", "Keep the store", "Take out", CONFIGURATION]
     for command in COMMANDS[:-1]:
         assert re.search(rf"^  {' '.join(command)} +\w", ran.out, re.MULTILINE), command
 

@@ -202,7 +202,7 @@ def replace(directory: Path, done: Done) -> None:
 def fetch(directory: Path, done: Done) -> None:
     """As the fetcher does it: through a spool file."""
     with Store.open(directory) as store:
-        with store.spool_file(URL, waiting=lambda: None) as spool:
+        with store.spool.file(URL, waiting=lambda: None) as spool:
             spool.write(SECOND)
             spool.flush()
             store.add(spool, remote=_remote(2), latest=True)

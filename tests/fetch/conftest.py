@@ -4,16 +4,19 @@ import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import pytest
+import trustme
 
-from acistore.config import Config
+from acistore.config import Config, Limits
 from acistore.fetch import Fetched, Fetcher
 from acistore.store import Store
 from acistore.trust.keystore import TrustStore
+from tests.fileserver import File, Site
 from tests.gpg import SigningKey
 from tests.images import image
-from tests.web import WebSite
+from tests.web import RawServer, WebSite
 
 HOST = "example.com"
 NAME = "example.com/app"
@@ -57,6 +60,40 @@ def publisher(web: WebSite, release: SigningKey) -> Publisher:
 
 
 @dataclass
+class Unsteady:
+    """A host whose server does as it is told: what to publish where is up to the test."""
+
+    host: str
+    site: Site
+    key: SigningKey
+
+    def publish(
+        self, archive: bytes, path: str = "app.aci", *, key: SigningKey | None = None
+    ) -> tuple[File, File]:
+        """Serves an image and its signature, and returns both."""
+        body = served(archive)
+        image = self.site.put(path, body)
+        return image, self.site.put(f"{path}.asc", (key or self.key).sign(body))
+
+    def url(self, path: str = "app.aci") -> str:
+        return f"https://{self.host}/{path}"
+
+    def page(self, *templates: str) -> None:
+        """The discovery page of the host."""
+        tags = [f'<meta name="ac-discovery" content="{self.host} {template}">' for template in templates]
+        self.site.put("index.html", "\n".join(tags).encode())
+
+
+@pytest.fixture
+def unsteady(web: WebSite, authority: trustme.CA, release: SigningKey) -> Iterator[Unsteady]:
+    """Takes the place of the publisher's host."""
+    site = Site()
+    with RawServer(site, authority.issue_cert(HOST)) as server:
+        web.take_over(HOST, server)
+        yield Unsteady(HOST, site, release)
+
+
+@dataclass
 class Operator:
     """Somebody who runs acistore."""
 
@@ -89,11 +126,21 @@ class Operator:
         )
         return fetcher.fetch(wanted, signature=signature, pull_policy=pull_policy)
 
+    def fetch_all(self, *wanted: str, pull_policy: str | None = None) -> list[Fetched | Exception]:
+        fetcher = Fetcher(self.store, self.trust, self.config, progress=self)
+        return list(fetcher.fetch_all(wanted, pull_policy=pull_policy))
+
+    def partials(self) -> list[int]:
+        """The sizes of what is kept of downloads that broke off."""
+        files = [each for each in (self.config.dir / "spool").iterdir() if each.suffix != ".json"]
+        return sorted(each.stat().st_size for each in files)
+
     def step(self, text: str) -> None:
         self.said.append(text)
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, done: int = 0) -> Self:
         self.said.append(f"{what} ({total})")
+        return self
 
     def advance(self, count: int) -> None:
         pass
@@ -109,6 +156,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
         system_config=tmp_path / "system",
         local_config=tmp_path / "local",
         user_config=tmp_path / "user",
+        limits=Limits(retry_delay=0.001),
     )
     with Store.open(config.dir) as store:
         yield Operator(config, store, TrustStore.open(config))

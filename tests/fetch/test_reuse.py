@@ -127,7 +127,7 @@ def test_two_fetches_of_one_image_download_it_once(publisher: Publisher, trustin
     assert len({fetched.id for fetched in results}) == 1
     assert len([line for line in asked(publisher, ".aci") if line.endswith("200")]) == 1
     assert sorted(fetched.reused for fetched in results) == [False, True, True]
-    assert any("waiting for another process" in text for text in trusting.said)
+    assert any("waiting for another fetch" in text for text in trusting.said)
 
 
 @pytest.mark.parametrize("policy", ["update", "new", "never"])

@@ -1,12 +1,10 @@
 """Pages, signatures and keys over HTTP: what comes, what is refused, and how failures are told."""
 
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ from hypothesis import strategies as st
 from acistore import __version__
 from acistore.config import Config, Limits
 from acistore.errors import (
-    ConfigError,
     ConnectionFailed,
     InsecureTransport,
     LimitExceeded,
@@ -28,7 +25,6 @@ from acistore.errors import (
     TransferFailed,
 )
 from acistore.net import Client
-from acistore.net.routes import tls_context
 from tests.web import Handler, RawServer, WebSite, answering
 
 LIMIT = 1000
@@ -37,11 +33,6 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 def limited(**limits: Any) -> Config:
     return Config(limits=Limits(**limits))
-
-
-@pytest.fixture
-def localhost(authority: trustme.CA) -> trustme.LeafCert:
-    return authority.issue_cert("localhost")
 
 
 # What comes
@@ -217,7 +208,7 @@ def test_a_handshake_that_never_ends_is_given_up(direct: None) -> None:
 def test_answers_that_are_no_use(
     direct: None, localhost: trustme.LeafCert, answer: bytes, error: type[NetworkError]
 ) -> None:
-    with RawServer(answering(answer), localhost) as server, Client(Config()) as client:
+    with RawServer(answering(answer), localhost) as server, Client(limited(retries=0)) as client:
         with pytest.raises(error) as raised:
             client.get(server.url, limit=LIMIT)
         assert server.url in raised.value.message
@@ -276,7 +267,7 @@ def test_plain_http_has_to_be_allowed(web: WebSite) -> None:
     assert web.log() == ["GET http://example.com/a 200"]
 
 
-# TLS and proxies
+# Certificates
 
 
 def expired(authority: trustme.CA) -> trustme.LeafCert:
@@ -310,43 +301,3 @@ def test_certificates_that_are_not_acceptable(
 def test_a_server_without_tls(web: WebSite) -> None:
     with Client(Config()) as client, pytest.raises(TLSFailed, match="TLS failed: wrong version number"):
         client.get(f"https://localhost:{web.plain_port}/", limit=LIMIT)
-
-
-def test_authorities_come_from_the_environment_and_tls_is_of_today(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA
-) -> None:
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert tls_context(verify=True).cert_store_stats()["x509_ca"] == 1
-    assert tls_context(verify=True).minimum_version == ssl.TLSVersion.TLSv1_2
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    assert tls_context(verify=True).cert_store_stats()["x509_ca"] == 0
-
-
-def test_no_proxy_is_heeded(web: WebSite, localhost: trustme.LeafCert, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    with RawServer(answering(OK + b"\r\nok"), localhost) as server:
-        with Client(Config()) as client, pytest.raises(ConnectionFailed) as raised:
-            client.get(server.url, limit=LIMIT)
-        assert "proxy" in raised.value.facts["way"]
-        monkeypatch.setenv("no_proxy", "localhost")
-        with Client(Config()) as client:
-            assert client.get(server.url, limit=LIMIT).body == b"ok"
-
-
-def test_a_proxy_that_refuses(direct: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with RawServer(answering(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as proxy:
-        monkeypatch.setenv("https_proxy", f"http://name:secret@localhost:{proxy.port}")
-        with Client(Config()) as client, pytest.raises(ConnectionFailed, match=r"proxy refused .* 403 Forbidden"):
-            client.get("https://example.com/", limit=LIMIT)
-    assert b"Proxy-Authorization: Basic bmFtZTpzZWNyZXQ=" in proxy.requests[0]
-
-
-@pytest.mark.parametrize("proxy", ["socks5://name:secret@localhost:1", "https://localhost", "http://"])
-def test_a_proxy_that_is_none_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    monkeypatch.setenv("https_proxy", proxy)
-    with Client(Config()) as client, pytest.raises(ConfigError) as raised:
-        client.get("https://example.com/", limit=LIMIT)
-    assert "secret" not in f"{raised.value} {raised.value.facts} {raised.value.next_step}"

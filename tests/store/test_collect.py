@@ -127,7 +127,7 @@ def test_left_over_files_go_and_fresh_downloads_stay(store: Store, directory: Pa
 
 
 def test_a_file_that_somebody_is_writing_stays(store: Store, directory: Path) -> None:
-    with store.spool_file("https://example.com/a", waiting=lambda: None) as spool:
+    with store.spool.file("https://example.com/a", waiting=lambda: None) as spool:
         spool.write(b"half")
         spool.flush()
         store.collect(grace_period=NOTHING)

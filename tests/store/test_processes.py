@@ -102,10 +102,10 @@ def test_the_second_fetch_of_a_source_waits_for_the_first(store: Store) -> None:
         waiting.set()
 
     def second() -> None:
-        with store.spool_file("https://example.com/a", waiting=waits):
+        with store.spool.file("https://example.com/a", waiting=waits):
             order.append("second")
 
-    with store.spool_file("https://example.com/a", waiting=waits) as spool:
+    with store.spool.file("https://example.com/a", waiting=waits) as spool:
         thread = threading.Thread(target=second)
         thread.start()
         assert waiting.wait(10)

@@ -40,7 +40,9 @@ def filled(directory: Path) -> Path:
         app = store.add(
             io.BytesIO(APP),
             admit=lambda _id, _manifest: Admission("verified", WHEN, rule="example.com", insecure=("http", "tls")),
-            remote=Remote("https://example.com/app", None, None, '"tag"', None, 60, WHEN),
+            remote=Remote(
+                "https://example.com/app", None, None, '"tag"', None, 60, WHEN, 'W/"signature"', "a date"
+            ),
             latest=True,
         )
         store.pin(app)

@@ -35,12 +35,12 @@ def test_nothing_is_written_through_a_linked_directory(directory: Path, tmp_path
 def test_a_link_in_place_of_a_spool_file_is_not_followed(store: Store, directory: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    with store.spool_file("https://example.com/a", waiting=lambda: None):
+    with store.spool.file("https://example.com/a", waiting=lambda: None):
         [name] = files_in(directory)
     (directory / name).symlink_to(victim)
     with (
         pytest.raises(StoreUnavailable),
-        store.spool_file("https://example.com/a", waiting=lambda: None) as spool,
+        store.spool.file("https://example.com/a", waiting=lambda: None) as spool,
     ):
         spool.write(b"attacker")
     assert victim.read_text() == "precious"

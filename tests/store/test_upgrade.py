@@ -135,6 +135,40 @@ def test_a_store_of_each_earlier_revision_opens_upgrades_and_verifies(archive: P
         assert store.verify().damaged == ()
 
 
+def unpacked(revision: str, directory: Path) -> Path:
+    """The store of an earlier revision."""
+    archive = Path(__file__).parent / "revisions" / f"{revision}.tar.xz"
+    subprocess.run(["tar", "-xJf", archive, "-C", directory.parent], check=True)
+    return directory / "acistore.db"
+
+
+def sources(database: Path) -> list[dict[str, object]]:
+    """The rows of the table remote, without their checksums."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = map(dict, connection.execute("SELECT * FROM remote ORDER BY url").fetchall())
+        return [{name: value for name, value in row.items() if name != "checksum"} for row in rows]
+
+
+def test_sources_of_revision_0002_know_nothing_of_their_signatures_yet(directory: Path) -> None:
+    before = sources(unpacked("0002", directory))
+    Store.open(directory).close()
+    unknown = {"signature_etag": None, "signature_last_modified": None}
+    assert sources(directory / "acistore.db") == [row | unknown for row in before]
+    assert {"é☃" in str(row["etag"]) for row in before} == {True, False}
+
+
+@pytest.mark.parametrize("change", ["etag = 'damaged'", "checksum = x'0011223344556677'"])
+def test_an_upgrade_does_not_make_damage_right(directory: Path, change: str) -> None:
+    url = "https://example.com/app1.aci"
+    with closing(sqlite3.connect(unpacked("0002", directory))) as database, database:
+        assert database.execute(f"UPDATE remote SET {change} WHERE url = ?", [url]).rowcount == 1
+    with Store.open(directory) as store:
+        assert [each.what for each in store.verify().damaged] == [
+            f"database: a row of remote has another checksum ({url})"
+        ]
+
+
 def test_there_is_a_store_of_every_earlier_revision() -> None:
     kept = {path.name.partition(".")[0] for path in REVISIONS}
     assert kept == migrate.known_revisions() - {schema.REVISION}

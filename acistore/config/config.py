@@ -1,0 +1,133 @@
+"""Config: one frozen value of all that can be set, made of flags, environment and files."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from acistore.config.options import BY_NAME, FILE_NAME, TABLES, GcRules, Limits
+from acistore.config.sources import Given, from_environment, from_file, from_flags
+from acistore.config.tables import Host, Mirror, read_hosts, read_mirrors
+from acistore.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/usr/lib/acistore")
+LOCAL_CONFIG = Path("/etc/acistore")
+DEFAULT = "default"
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without HOME whom the system does not know, as in containers
+        return Path("/")
+
+
+def _default_dir(environ: Mapping[str, str]) -> Path:
+    if _is_root():
+        return Path("/var/lib/acistore")
+    return Path(environ.get("XDG_DATA_HOME") or _home() / ".local/share") / "acistore"
+
+
+def _default_user_config(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "acistore"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set. `Config()` is the defaults, `Config.load()` what applies here and now.
+
+    `ca_file` and `ca_directory` are believed in addition to the system's authorities. `mirrors` and `hosts` are
+    those of all sources, the strongest first. `origins` says for each option where its value came from: "flag", a
+    variable, a file or "default"; for mirrors and hosts the strongest source that has any.
+    """
+
+    dir: Path = field(default_factory=lambda: _default_dir(os.environ))
+    system_config: Path = SYSTEM_CONFIG
+    local_config: Path = LOCAL_CONFIG
+    user_config: Path = field(default_factory=lambda: _default_user_config(os.environ))
+    pull_policy: str = "update"
+    jobs: int = 4
+    insecure_options: frozenset[str] = frozenset()
+    ca_file: Path | None = None
+    ca_directory: Path | None = None
+    private_redirects: bool = False
+    limits: Limits = field(default_factory=Limits)
+    gc: GcRules = field(default_factory=GcRules)
+    mirrors: tuple[Mirror, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> "Config":
+        """The configuration that applies, from flags, environment and files, in this order of strength.
+
+        `flags` has dotted option names (`dir`, `limits.image_size`), and TOML text for `mirrors` and `hosts`; a
+        value of None was not given. Raises ConfigError, which names the file or variable, the option and what is
+        wrong with it.
+        """
+        environ = os.environ if environ is None else environ
+        strong = [from_flags(flags or {}), from_environment(environ)]
+        settings = {
+            "dir": Given(_default_dir(environ), DEFAULT),
+            "system_config": Given(SYSTEM_CONFIG, DEFAULT),
+            "local_config": Given(LOCAL_CONFIG, DEFAULT),
+            "user_config": Given(_default_user_config(environ), DEFAULT),
+        }
+        for source in reversed(strong):
+            settings.update(source)
+        directories = {name: _parsed(name, settings[name]) for name in settings if name.endswith("_config")}
+        files = [from_file(directory / FILE_NAME) for directory in reversed(directories.values())]
+        sources = [*strong, *files]  # the strongest first
+        for source in reversed(sources):
+            settings.update(source)
+        values = {name: _parsed(name, given) for name, given in settings.items() if name not in TABLES}
+        mirrors = tuple(
+            each
+            for source in sources
+            if (given := source.get("mirrors"))
+            for each in read_mirrors(given.value, given.origin)
+        )
+        hosts = tuple(
+            each
+            for source in sources
+            if (given := source.get("hosts"))
+            for each in read_hosts(given.value, given.origin, given.directory)
+        )
+        origins = {name: settings[name].origin if name in settings else DEFAULT for name in BY_NAME}
+        origins["mirrors"] = mirrors[0].origin if mirrors else DEFAULT
+        origins["hosts"] = hosts[0].origin if hosts else DEFAULT
+        return cls(
+            **{name: value for name, value in values.items() if "." not in name},
+            limits=Limits(**_section("limits", values)),
+            gc=GcRules(**_section("gc", values)),
+            mirrors=mirrors,
+            hosts=hosts,
+            origins=origins,
+        )
+
+    def value(self, option: str) -> Any:
+        """The value of an option by its dotted name, `limits.image_size`."""
+        return attrgetter(option)(self)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are looked for, the weakest first; those that aren't there say nothing."""
+        return tuple(each / FILE_NAME for each in (self.system_config, self.local_config, self.user_config))
+
+
+def _parsed(name: str, given: Given) -> Any:
+    try:
+        value = BY_NAME[name].kind.parse(given.value)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}", facts={"set by": given.origin}) from None
+    return given.directory / value if given.directory and isinstance(value, Path) else value
+
+
+def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.split(".")[1]: value for key, value in values.items() if key.startswith(name + ".")}

@@ -1,0 +1,246 @@
+"""The tables of a configuration, `[[mirrors]]` and `[[hosts]]`: what one holds, and how it is read.
+
+A table of hosts may hold secrets: no message quotes a value of one, whatever is wrong with it.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from acistore.config.values import parse_optional_path, shown, written
+from acistore.errors import ConfigError, InvalidName
+from acistore.naming import check_identifier
+
+HIDDEN = "(hidden)"
+SECRETS = ("password", "token", "aws_secret_access_key")
+
+_HOST_NAME = re.compile(r"([a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
+_HOST_EXAMPLE = "a host such as images.example.com, images.example.com:8443 or [2001:db8::1]"
+_URL_EXAMPLE = "https://mirror.example.com/{name}-{version}-{os}-{arch}.{ext}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Another place for the images whose name `prefix` is, or is a parent of (by whole path components).
+
+    `url` is a template as discovery has them: `{name}`, `{ext}` and a placeholder for each label. `origin` is the
+    file or the variable that it came from, or "flag".
+    """
+
+    prefix: str
+    url: str
+    origin: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What holds for one host alone.
+
+    `name` is in lower case and ASCII: `host` for any port, `host:port` for that one; an IPv6 address stands in
+    brackets, in its shortest form.
+
+    At most one kind of credentials is there: `username` and `password`, `token`, or the `aws_` four, of which
+    region and service may be missing. `origin` is the file or the variable that it came from, or "flag".
+    """
+
+    name: str
+    ca_file: Path | None = None
+    ca_directory: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: str | None = field(default=None, repr=False)
+    aws_region: str | None = None
+    aws_service: str | None = None
+    origin: str = "default"
+
+    @property
+    def secret(self) -> bool:
+        """Whether there is anything in it that nobody else may know."""
+        return any(getattr(self, name) is not None for name in SECRETS)
+
+
+def shown_values(table: Mirror | Host) -> dict[str, str]:
+    """The values of a table that are set, by their keys in the file; secrets are hidden."""
+    values = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "origin"}
+    return {key: HIDDEN if key in SECRETS else str(value) for key, value in values.items() if value is not None}
+
+
+def write_table(table: Mirror | Host) -> str:
+    """A table as it stands in an array of the file, in one line; secrets are hidden."""
+    return "{" + ", ".join(f"{key} = {written(value)}" for key, value in shown_values(table).items()) + "}"
+
+
+def read_mirrors(value: object, origin: str) -> tuple[Mirror, ...]:
+    """The `[[mirrors]]` of one source, in its order. Raises ConfigError."""
+    return tuple(Mirror(**values, origin=origin) for values in _tables("mirrors", value, _MIRROR, origin))
+
+
+def read_hosts(value: object, origin: str, directory: Path | None = None) -> tuple[Host, ...]:
+    """The `[[hosts]]` of one source, in its order; relative paths start in `directory`. Raises ConfigError."""
+    hosts: dict[str, Host] = {}
+    for values in _tables("hosts", value, _HOST, origin):
+        paths = {key: (directory or Path()) / each for key, each in values.items() if isinstance(each, Path)}
+        host = Host(**{**values, **paths}, origin=origin)
+        if host.name in hosts:
+            raise ConfigError(f"{origin}: hosts: two tables for {host.name}", next_step="make one of them")
+        if problem := _contradiction(host):
+            raise ConfigError(f"hosts: {host.name}: {problem}", facts={"set by": origin})
+        hosts[host.name] = host
+    return tuple(hosts.values())
+
+
+def _tables(
+    name: str, value: object, parsers: Mapping[str, Callable[[object], Any]], origin: str
+) -> Iterator[dict[str, Any]]:
+    """The values of each table in an array of them, parsed."""
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        what = "one table" if isinstance(value, dict) else "not an array of tables"
+        next_step = f"write [[{name}]] above each table"
+        raise ConfigError(f"{name} is {what}", facts={"set by": origin}, next_step=next_step)
+    for number, table in enumerate(value, start=1):
+        where = {"table": str(number)} if len(value) > 1 else {}
+        for key in table:
+            if key not in parsers:
+                near = difflib.get_close_matches(key, parsers, n=1, cutoff=0.4)
+                hint = {"did you mean": f"{name}.{near[0]}"} if near else {}
+                raise ConfigError(f"{origin}: unknown key {shown(f'{name}.{key}')}", facts={**where, **hint})
+        for key in _REQUIRED[name]:
+            if key not in table:
+                raise ConfigError(f"{name}.{key} is missing", facts={"set by": origin, **where})
+        yield {key: _parsed(f"{name}.{key}", parsers[key], each, origin, where) for key, each in table.items()}
+
+
+def _parsed(
+    name: str, parse: Callable[[object], Any], value: object, origin: str, where: Mapping[str, str]
+) -> Any:
+    try:
+        return parse(value)
+    except (ValueError, InvalidName) as error:
+        raise ConfigError(f"{name}: {error}", facts={"set by": origin, **where}) from None
+
+
+def _contradiction(host: Host) -> str | None:
+    """What can't hold together in a table of its own."""
+    kinds = {
+        "username and password": (host.username, host.password),
+        "token": (host.token,),
+        "the aws_ keys": (
+            *(host.aws_access_key_id, host.aws_secret_access_key),
+            *(host.aws_region, host.aws_service),
+        ),
+    }
+    given = [kind for kind, values in kinds.items() if any(value is not None for value in values)]
+    if len(given) > 1:
+        return f"{' as well as '.join(given)}: a host takes one kind of credentials"
+    for one, other in (
+        ("client_key", "client_certificate"),
+        ("username", "password"),
+        ("password", "username"),
+        ("aws_access_key_id", "aws_secret_access_key"),
+        ("aws_secret_access_key", "aws_access_key_id"),
+        ("aws_region", "aws_access_key_id"),
+        ("aws_service", "aws_access_key_id"),
+    ):
+        if getattr(host, one) is not None and getattr(host, other) is None:
+            return f"{one} is there without {other}"
+    return None
+
+
+# --- the values in a table
+
+
+def _prefix(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(value)} is not the beginning of a name, such as example.com")
+    return check_identifier(value, "the beginning of a name, such as example.com")
+
+
+def _template(value: object) -> str:
+    """Never quoted in a message, since a password may stand in it."""
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+        raise ValueError(f"not an https:// URL such as {_URL_EXAMPLE}")
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or not value.isprintable() or " " in value or "\\" in value:
+        raise ValueError(f"not a URL such as {_URL_EXAMPLE}")
+    if "@" in parts.netloc:
+        raise ValueError("a user or a password stands in it; write them into a [[hosts]] table")
+    if "{" in parts.netloc:
+        raise ValueError("its host has a placeholder, and which host is asked is not up to an image's name")
+    if "{ext}" not in value:
+        raise ValueError(
+            f"without {{ext}} an image and its signature have one URL; write one such as {_URL_EXAMPLE}"
+        )
+    return value
+
+
+def _host_name(value: object) -> str:
+    """Not quoted in a message either: who writes a URL here may have a password in it."""
+    match = _HOST_NAME.fullmatch(value.lower()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"not {_HOST_EXAMPLE}")
+    host, port = match[1], match[2]
+    if host.startswith("["):
+        try:
+            host = f"[{IPv6Address(host[1:-1]).compressed}]"
+        except ValueError:
+            raise ValueError(f"not {_HOST_EXAMPLE}") from None
+    if port is None:
+        return host
+    if not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{port} is not a port")
+    return f"{host}:{int(port)}"
+
+
+def _secret_text(value: object) -> str | None:
+    """Text of one line, None for `""`; never quoted in a message."""
+    if not isinstance(value, str):
+        raise ValueError("not text in quotes")
+    if any(character < " " or character == "\x7f" for character in value):
+        raise ValueError("a control character stands in it")
+    return value or None
+
+
+def _user(value: object) -> str | None:
+    user = _secret_text(value)
+    if user is not None and ":" in user:
+        raise ValueError("a colon stands in it, which no user has (RFC 7617)")
+    return user
+
+
+def _word(value: object) -> str | None:
+    """What goes into a header as it is."""
+    word = _secret_text(value)
+    if word is not None and not (word.isascii() and " " not in word):
+        raise ValueError("a letter stands in it that is not ASCII, or a blank")
+    return word
+
+
+_MIRROR: dict[str, Callable[[object], Any]] = {"prefix": _prefix, "url": _template}
+_HOST: dict[str, Callable[[object], Any]] = {
+    "name": _host_name,
+    "ca_file": parse_optional_path,
+    "ca_directory": parse_optional_path,
+    "client_certificate": parse_optional_path,
+    "client_key": parse_optional_path,
+    "username": _user,
+    "password": _secret_text,
+    "token": _word,
+    "aws_access_key_id": _word,
+    "aws_secret_access_key": _word,
+    "aws_region": _word,
+    "aws_service": _word,
+}
+_REQUIRED = {"mirrors": ("prefix", "url"), "hosts": ("name",)}

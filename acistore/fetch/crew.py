@@ -1,0 +1,101 @@
+"""Threads that work off jobs side by side, and that can be called off at once. Knows nothing of the jobs."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+# Seconds that threads have for clearing up once they were called off. What takes longer (a commit of half a
+# million rows) is left to itself: the store is whole whenever it ends.
+PATIENCE = 10.0
+
+
+class CalledOff(BaseException):
+    """The work is to end now. Like KeyboardInterrupt, so that nothing takes it for an error of the job."""
+
+
+class Recall:
+    """Whether work was called off: asked for by those who work, wherever they may stop. What is in `at_once` is
+    called then, and wakes those up who wait for something else than `pause`."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.at_once: list[Callable[[], object]] = []
+
+    def call_off(self) -> None:
+        """From now on everybody is to stop."""
+        self._event.set()
+        for wake in self.at_once:
+            wake()
+
+    def check(self) -> None:
+        """Raises CalledOff when it is over."""
+        if self._event.is_set():
+            raise CalledOff
+
+    def pause(self, seconds: float) -> None:
+        """Waits. Raises CalledOff as soon as it is over."""
+        if self._event.wait(seconds):
+            raise CalledOff
+
+
+class Crew(Generic[Job, Result]):
+    """At most `size` threads, made as they are needed. Leaving its `with` block calls them off."""
+
+    def __init__(self, size: int, work: Callable[[Job], Result], recall: Recall) -> None:
+        self._size = size
+        self._work = work
+        self._recall = recall
+        self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[Job, Result | BaseException]] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._open = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._recall.call_off()
+        for _ in self._threads:
+            self._todo.put(None)
+        end = time.monotonic() + PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def start(self, job: Job) -> None:
+        """Has the job done by whoever is free first."""
+        self._open += 1
+        self._todo.put(job)
+        if len(self._threads) < min(self._size, self._open):
+            # Daemons, so that one that hangs doesn't keep the process alive.
+            thread = threading.Thread(target=self._run, name=f"acistore-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def next(self) -> tuple[Job, Result | Exception]:
+        """The next job that is finished, with its result or what it raised. Waits for one."""
+        job, result = self._finished.get()
+        self._open -= 1
+        if isinstance(result, BaseException) and not isinstance(result, Exception):
+            raise result
+        return job, result
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is left of which `next` will tell."""
+        return self._open > 0
+
+    def _run(self) -> None:
+        while (job := self._todo.get()) is not None:
+            try:
+                self._recall.check()
+                self._finished.put((job, self._work(job)))
+            except BaseException as error:  # noqa: BLE001 - handed over to whoever has given the job
+                self._finished.put((job, error))

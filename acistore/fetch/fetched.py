@@ -1,0 +1,40 @@
+"""What a fetch returns."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from acistore.manifest import ImageManifest
+from acistore.naming import ImageID
+from acistore.store import StoredImage
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An image that was asked for, and where it came from. `reused`: the store's own was still good."""
+
+    image: StoredImage
+    source: str
+    fetched_at: datetime
+    reused: bool
+    bytes_downloaded: int
+
+    @property
+    def id(self) -> ImageID:
+        return self.image.id
+
+    @property
+    def name(self) -> str:
+        return self.image.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.image.labels)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the uncompressed tar."""
+        return self.image.size
+
+    @property
+    def manifest(self) -> ImageManifest:
+        return self.image.manifest

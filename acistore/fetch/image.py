@@ -1,0 +1,341 @@
+"""One image, without what it needs: found, checked, downloaded, stored.
+
+Signature first: is its issuer a key that is trusted for this name? Only then the download, which gpg hashes
+while it runs; only what gpg has verified is decompressed; only what is what was asked for is recorded.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+from acistore.config import Config
+from acistore.discovery import Endpoint, Resolver
+from acistore.errors import (
+    AcistoreError,
+    ArchiveRefused,
+    BadSignature,
+    DiskFull,
+    FileUnusable,
+    ImageMismatch,
+    ImageNotFound,
+    InsecureTransport,
+    LimitExceeded,
+    NetworkError,
+    NotFound,
+    NotTrusted,
+    ResourceNotFound,
+    StoreUnavailable,
+)
+from acistore.fetch.admit import Admitter
+from acistore.fetch.asked import Asked, is_path, is_url, path_of, signature_beside
+from acistore.fetch.crew import Recall
+from acistore.fetch.fetched import Fetched
+from acistore.fetch.held import Held
+from acistore.fetch.places import Failures, mirrored
+from acistore.fetch.signature import Claim, Place
+from acistore.keys import trust_discovered_keys
+from acistore.naming import ImageName
+from acistore.net.client import Client
+from acistore.net.freshness import Validators
+from acistore.net.transfer import Transfer, download, require_room
+from acistore.progress import Progress
+from acistore.store import Remote, Store, StoredImage
+from acistore.store.spool import SpoolFile
+from acistore.trust.keystore import TrustStore
+
+log = logging.getLogger(__name__)
+
+COPY_CHUNK = 1 << 20
+# Times that a server is asked again because others removed what it said had not changed.
+REPEATS = 5
+
+
+class ImageFetcher:
+    """Brings single images into a store. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        trust: TrustStore,
+        config: Config,
+        client: Client,
+        *,
+        held: Held,
+        progress: Progress,
+        recall: Recall,
+        trust_keys_from_https: bool,
+    ) -> None:
+        self._store = store
+        self._trust = trust
+        self._config = config
+        self._client = client
+        self._held = held
+        self._progress = progress
+        self._recall = recall
+        self._admitter = Admitter(store, config, progress, recall)
+        self._trust_keys_from_https = trust_keys_from_https
+        self._trusting = Lock()
+
+    def fetch(self, asked: Asked, policy: str, signature: str | None) -> Fetched:
+        """Fetches the image that is asked for; `signature` is where its signature is, if not the usual place."""
+        with _about(asked):
+            if asked.name is not None:
+                fetched = self._by_name(asked, asked.name, policy, signature)
+            elif is_path(asked.shown):
+                fetched = self._from_file(asked, signature)
+            else:
+                fetched = self._from_url(asked, policy, signature)
+        log.info(
+            "%s is %s, from %s",
+            asked.shown,
+            fetched.id,
+            fetched.source,
+            extra={"event": "fetched", "image": asked.shown, "id": str(fetched.id), "url": fetched.source},
+        )
+        return fetched
+
+    def _by_name(self, asked: Asked, name: ImageName, policy: str, signature: str | None) -> Fetched:
+        """From the first mirror or endpoint that serves an image whose signature and labels are right."""
+        if answer := self._answer(asked, policy):
+            return answer
+        if self._trust_keys_from_https:
+            with self._trusting:
+                if not self._trust.keys_for(name.name):
+                    trust_discovered_keys(name, self._trust, self._config)
+        failures = Failures(asked.shown)
+        for endpoint in self._endpoints(asked, name, failures):
+            try:
+                if not is_url(endpoint.image_url):
+                    raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
+                fetched = self._from_remote(endpoint.image_url, signature or endpoint.signature_url, asked)
+            except (NotTrusted, NetworkError, NotFound, ArchiveRefused) as error:
+                log.info(
+                    "endpoint %s: %s",
+                    endpoint.image_url,
+                    error,
+                    extra={"event": "endpoint failed", "image": asked.shown, "url": endpoint.image_url},
+                )
+                failures.add(endpoint.image_url, error)
+            else:
+                for url in failures.urls:
+                    self._store.spool.forget(url)
+                return fetched
+        raise failures.weightiest()
+
+    def _endpoints(self, asked: Asked, name: ImageName, failures: Failures) -> Iterator[Endpoint]:
+        """The mirrors, and only when none of them serves what discovery finds. What discovery fails with is one
+        failure among the others."""
+        yield from mirrored(name, self._config.mirrors)
+        self._progress.step(f"discovering {asked.shown}")
+        try:
+            yield from Resolver(self._client).resolve_images(name)
+        except (NetworkError, NotFound) as error:
+            if not failures:
+                raise
+            failures.add("discovery", error)
+
+    def _from_url(self, asked: Asked, policy: str, signature: str | None) -> Fetched:
+        if answer := self._answer(asked, policy):
+            return answer
+        return self._from_remote(asked.shown, signature or signature_beside(asked.shown), asked)
+
+    def _from_file(self, asked: Asked, signature: str | None) -> Fetched:
+        """Through a private copy, so that the bytes stored are the bytes verified."""
+        path = path_of(asked.shown).absolute()
+        source = os.fsencode(path).decode(errors="backslashreplace")
+        if not path.is_file():
+            raise ResourceNotFound(f"there is no file {asked.shown}")
+        place = Place(str(path), signature or signature_beside(str(path)))
+        with (
+            self._spool(str(path), resume=False) as spool,
+            self._claim(place, asked) as claim,
+        ):
+            self._progress.step(f"reading {asked.shown}")
+            _copy(path, spool, claim, self._config.limits.image_size)
+            claim.finish(spool)
+            image = self._admitter.admit(spool, claim, asked, source, remote=None)
+        return Fetched(image, source, image.last_used_at, False, 0)
+
+    def _from_remote(self, url: str, signature_url: str, asked: Asked) -> Fetched:
+        """One image from one URL, conditionally when the store has it already."""
+        again = True
+        for attempt in range(REPEATS):
+            try:
+                return self._download(url, signature_url, asked, may_repeat=again)
+            except ImageNotFound:  # removed while its server was saying that it had not changed
+                if attempt == REPEATS - 1:
+                    raise
+            except _Disturbed as error:
+                log.info("%s is downloaded once more: %s", url, error, extra={"event": "restart", "url": url})
+                again = False
+        raise AssertionError
+
+    def _download(self, url: str, signature_url: str, asked: Asked, *, may_repeat: bool) -> Fetched:
+        started = _now()
+        with self._spool(url, resume=may_repeat) as spool:
+            try:
+                known = self._held.at(url)
+                if known and known[0].fetched_at > started and self._held.is_admitted(known[1]):
+                    return self._reuse(known[1], known[0], asked)  # somebody else was here meanwhile
+                with self._claim(_place(url, signature_url, known, self._held), asked) as claim:
+                    transfer = download(
+                        self._client,
+                        url,
+                        spool,
+                        limit=min(self._config.limits.image_size, asked.size or self._config.limits.image_size),
+                        known=self._conditions(known, claim),
+                        progress=self._progress,
+                        reader=claim,
+                    )
+                    remote = _remote(url, signature_url, asked, transfer, claim)
+                    if known and transfer.status == 304:
+                        return self._reuse(known[1], _refreshed(known[0], remote, transfer), asked)
+                    try:
+                        claim.finish(spool)
+                        image = self._admitter.admit(spool, claim, asked, url, remote)
+                    except (BadSignature, ArchiveRefused, ImageMismatch) as error:
+                        if transfer.disturbed and may_repeat:
+                            raise _Disturbed(error.message) from error
+                        raise
+            except BaseException as error:
+                spool.keep = _can_be_gone_on_with(error)
+                raise
+        return Fetched(image, url, remote.fetched_at, False, transfer.received)
+
+    # --- what each way in has in common
+
+    def _spool(self, source: str, *, resume: bool) -> AbstractContextManager[SpoolFile]:
+        return self._store.spool.file(
+            source,
+            waiting=lambda: self._progress.step(f"waiting for another fetch of {source}"),
+            pause=self._recall.pause,
+            resume=resume,
+        )
+
+    def _claim(self, place: Place, asked: Asked) -> Claim:
+        return Claim(
+            place,
+            asked,
+            config=self._config,
+            trust=self._trust,
+            client=self._client,
+            progress=self._progress,
+        )
+
+    def _conditions(self, known: tuple[Remote, StoredImage] | None, claim: Claim) -> Validators | None:
+        """What makes the download a question for news: only where the signature that is there now admits what the
+        store has of it."""
+        if known is None or claim.is_deferred:
+            return None
+        remote, image = known
+        if claim.is_known or self._held.is_admitted(image, claim.digest):
+            return Validators(remote.etag, remote.last_modified)
+        return None
+
+    def _answer(self, asked: Asked, policy: str) -> Fetched | None:
+        """What the store has, if that will do without asking a server, and is not removed at this moment."""
+        held = self._held.answer(asked, policy, _now())
+        try:
+            return self._reuse(*held, asked) if held else None
+        except ImageNotFound:
+            if policy == "never":
+                raise
+            return None
+
+    def _reuse(self, image: StoredImage, remote: Remote | None, asked: Asked) -> Fetched:
+        """The image that is in the store is the answer."""
+        asked.check(image.id, image.manifest)
+        self._progress.step(f"{asked.shown} is in the store")
+        self._store.record_fetch(image, remote=remote, latest=asked.as_latest)
+        here = self._store.get(image.id)
+        admission = next(iter(self._store.admissions(here)), None)
+        if admission is None:
+            raise ImageNotFound(f"{image.id} was removed from the store")
+        source = remote.url if remote else admission.url or ""
+        fetched_at = remote.fetched_at if remote else admission.admitted_at
+        return Fetched(here, source, fetched_at, True, 0)
+
+
+class _Disturbed(Exception):
+    """What came in pieces, or changed on its way, is not what it should be: it may be, in one piece."""
+
+
+def _can_be_gone_on_with(error: BaseException) -> bool:
+    """Whether what came so far is worth keeping: nothing was wrong with it."""
+    if isinstance(error, LimitExceeded | DiskFull):
+        return False
+    return not isinstance(error, Exception) or isinstance(error, NetworkError | StoreUnavailable)
+
+
+@contextmanager
+def _about(asked: Asked) -> Iterator[None]:
+    """Lets every error say which image it is about."""
+    try:
+        yield
+    except AcistoreError as error:
+        if asked.shown not in error.message:
+            error.facts.setdefault("image", asked.shown)
+        raise
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _place(url: str, signature_url: str, known: tuple[Remote, StoredImage] | None, held: Held) -> Place:
+    """With what is known of the signature, if that is what has admitted the image that the store has."""
+    if known and known[0].signature_url == signature_url and held.is_admitted(known[1]):
+        return Place(url, signature_url, Validators(known[0].signature_etag, known[0].signature_last_modified))
+    return Place(url, signature_url)
+
+
+def _remote(url: str, signature_url: str, asked: Asked, transfer: Transfer, claim: Claim) -> Remote:
+    """What is known of a URL now. The image counts as fresh for no longer than its signature does."""
+    fresh = [each for each in (transfer.max_age, claim.max_age) if each is not None]
+    validators = transfer.validators or Validators()
+    return Remote(
+        url=url,
+        asked=str(asked.name) if asked.name else None,
+        signature_url=signature_url,
+        etag=validators.etag,
+        last_modified=validators.last_modified,
+        max_age=None if transfer.max_age is None else min(fresh),
+        fetched_at=_now(),
+        signature_etag=claim.validators.etag,
+        signature_last_modified=claim.validators.last_modified,
+    )
+
+
+def _refreshed(known: Remote, answer: Remote, transfer: Transfer) -> Remote:
+    """What is known of a URL after a 304, which need not repeat anything (RFC 9111, section 4.3.4)."""
+    if transfer.validators is None:
+        return answer
+    return replace(
+        answer,
+        etag=answer.etag or known.etag,
+        last_modified=answer.last_modified or known.last_modified,
+        max_age=known.max_age if answer.max_age is None else answer.max_age,
+    )
+
+
+def _copy(path: Path, spool: BinaryIO, claim: Claim, limit: int) -> None:
+    """Copies a local image into the spool file, each piece hashed on its way."""
+    size = 0
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error
+    with file:
+        require_room(str(path), os.fstat(file.fileno()).st_size, spool)
+        while chunk := file.read(COPY_CHUNK):
+            size += len(chunk)
+            if size > limit:
+                raise LimitExceeded(f"the image {path} is larger than {limit} bytes")
+            spool.write(chunk)
+            claim.feed(chunk)

@@ -1,0 +1,104 @@
+"""What servers answer: with the body still to come, or as a whole."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import httpcore
+import httpx
+
+from acistore.errors import ResourceNotFound, ServerFailed
+from acistore.net import failures
+from acistore.net.credentials import Access
+from acistore.net.sockets import deadline as over_in
+
+# Unauthorized, Forbidden: it may depend on who asks.
+_DEPENDS_ON_WHO_ASKS = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer: 2xx, 304 or 4xx, since all others are raised. `url` is where redirects ended; `access` says
+    whether the server was told who asks."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    access: Access | None = None
+
+    def found(self) -> "Response":
+        """This response; raises ResourceNotFound when it is a 4xx."""
+        if self.status >= 400:
+            raise not_found(self.url, self.status, self.access)
+        return self
+
+
+class Answer:
+    """The headers of an answer that have arrived, and the body that has not. `headers` ignore case."""
+
+    def __init__(self, url: httpx.URL, response: httpcore.Response, access: Access | None = None) -> None:
+        self.url = url
+        self.status = response.status
+        self.headers = httpx.Headers(response.headers)
+        self.access = access
+        self._response = response
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, where the server says so."""
+        length = self.headers.get("content-length", "")
+        return int(length) if length.isascii() and length.isdigit() else None
+
+    @property
+    def address(self) -> str:
+        """The address that it came from: that of a proxy, where there is one."""
+        stream = self._response.extensions["network_stream"]
+        return str(stream.get_extra_info("address"))
+
+    def chunks(self, patience: float | None = None) -> Iterator[bytes]:
+        """The body, as it comes.
+
+        Raises TransferFailed or TLSFailed when it breaks off, and TimeoutError when the next piece isn't there
+        within `patience` seconds, or the deadline is over.
+        """
+        received = 0
+        pieces = iter(self._response.iter_stream())
+        while True:
+            try:
+                with over_in(patience):
+                    piece = next(pieces, None)
+            except httpcore.ReadTimeout as error:
+                raise TimeoutError from error
+            except failures.RAISED as error:
+                raise failures.within_body(error, str(self.url), received) from error
+            if piece is None:
+                return
+            received += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Gives the connection back, or closes it when there is more to come."""
+        self._response.close()
+
+    def not_found(self) -> ResourceNotFound:
+        """The error for a 4xx, for a caller who needed what is there."""
+        return not_found(str(self.url), self.status, self.access)
+
+
+def not_found(url: str, status: int, access: Access | None = None) -> ResourceNotFound:
+    """The error for a 4xx, for a caller who needed what is there."""
+    error = ResourceNotFound(f"{url}: the server answered {phrase(status)}")
+    if access and status in _DEPENDS_ON_WHO_ASKS:
+        error.facts["credentials"] = access.told
+        error.next_step = access.next_step
+    return error
+
+
+def unexpected(answer: Answer) -> ServerFailed:
+    """The error for a status that makes no sense as the answer to what was asked."""
+    return ServerFailed(f"{answer.url}: the server answered {phrase(answer.status)}, which was not asked for")
+
+
+def phrase(status: int) -> str:
+    """`404 Not Found`."""
+    return f"{status} {httpx.codes.get_reason_phrase(status)}".strip()

@@ -1,0 +1,78 @@
+"""Which failures are worth another try, how often, and after which pause."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+from acistore.config import Limits
+from acistore.errors import NetworkError
+
+log = logging.getLogger(__name__)
+
+# Seconds: the longest pause that we come to by ourselves.
+LONGEST_PAUSE = 30.0
+# More make no difference, and too many would be more than a number can hold.
+_DOUBLINGS = 64
+
+
+class Retries:
+    """The tries of one job.
+
+    `pause(seconds)` waits, and may raise to give up; `told` gets to know what is waited for.
+
+    A job gets `limits.retries` more tries in a row; one that brought something begins a new row. The pause before
+    a try is `limits.retry_delay`, doubled with each of the row, and up to a half shorter, so that a fleet does not
+    come back all at once; or as long as the server says (Retry-After), of which all together may not be more than
+    `limits.retry_after`. Nothing is waited for that ends after the moment `end` (of `time.monotonic`).
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        pause: Callable[[float], object] = time.sleep,
+        told: Callable[[str], object] | None = None,
+        end: float | None = None,
+    ) -> None:
+        self._limits = limits
+        self._pause = pause
+        self._told = told
+        self._end = end
+        self._failed = 0
+        self._asked_for = 0.0
+
+    def wait(self, error: NetworkError, *, progress: bool = False) -> float:
+        """Waits for the moment of the next try, and returns for how long the server had asked us to wait.
+
+        `progress`: the try that has just failed brought something. Raises the error when there is no next try.
+        """
+        self._failed = 0 if progress else self._failed
+        if not error.transient or self._failed >= self._limits.retries:
+            raise error
+        self._failed += 1
+        asked_for = error.retry_after
+        self._asked_for += asked_for or 0
+        seconds = self._own_pause() if asked_for is None else asked_for
+        too_long = self._asked_for > self._limits.retry_after
+        if too_long or (self._end is not None and time.monotonic() + seconds > self._end):
+            if asked_for is not None:
+                error.facts.setdefault("retry after", f"{asked_for:g} seconds, as the server says")
+            raise error
+        log.info(
+            "%s; trying again in %.1f s (%d of %d)",
+            error.message,
+            seconds,
+            self._failed,
+            self._limits.retries,
+            extra={"event": "retry", "reason": error.message, "seconds": seconds, "attempt": self._failed},
+        )
+        if self._told:
+            self._told(f"{error.message}; trying again in {seconds:.1f} s")
+        self._pause(seconds)
+        return asked_for or 0.0
+
+    def _own_pause(self) -> float:
+        doubled = 2.0 ** min(self._failed - 1, _DOUBLINGS)
+        longest = min(self._limits.retry_delay * doubled, LONGEST_PAUSE)
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - nobody gains by guessing it

@@ -1,0 +1,200 @@
+"""What is believed and shown in TLS: authorities and client certificates, for all hosts or for one.
+
+TLS 1.2 or newer. The authorities are the system's, or those that SSL_CERT_FILE and SSL_CERT_DIR name, and in
+addition those of `ca_file` and `ca_directory`; where a system has none at all, certifi's.
+"""
+
+import os
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import certifi
+import httpx
+
+from acistore.config import Config, Host
+from acistore.errors import ConfigError
+from acistore.net.credentials.files import warn_if_open
+from acistore.net.hosts import for_host, key_of
+
+# How OpenSSL finds an authority in a directory: by the hash of its name.
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A path, and the option that it was set by, for messages."""
+
+    path: Path
+    option: str
+    origin: str
+
+    def failure(self, reason: str, next_step: str | None = None) -> ConfigError:
+        """The error for a path that is no use."""
+        return ConfigError(
+            f"{self.option}: {self.path} {reason}", facts={"set by": self.origin}, next_step=next_step
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A client certificate and its key, which may stand in the certificate's file."""
+
+    certificate: Setting
+    key: Setting | None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """What holds for a host, beyond the system's authorities.
+
+    Connections with different settings are never shared. The options name the host, so that this is so for two
+    hosts with the same certificate, too.
+    """
+
+    ca_files: tuple[Setting, ...] = ()
+    ca_directories: tuple[Setting, ...] = ()
+    identity: Identity | None = None
+
+
+class TlsRules:
+    """The settings of each host, as the configuration has them. Of several tables for one the first that has a key
+    counts for that key. Raises ConfigError for a wrong name of a host."""
+
+    def __init__(self, config: Config) -> None:
+        self._ca_file = _general(config, "ca_file", config.ca_file)
+        self._ca_directory = _general(config, "ca_directory", config.ca_directory)
+        self._ca_files: dict[str, Setting] = {}
+        self._ca_directories: dict[str, Setting] = {}
+        self._identities: dict[str, Identity] = {}
+        for host in reversed(config.hosts):
+            self._add(host)
+
+    def settings_for(self, url: httpx.URL) -> TlsSettings:
+        """Those for the host of a URL."""
+        return TlsSettings(
+            ca_files=_present(self._ca_file, for_host(self._ca_files, url)),
+            ca_directories=_present(self._ca_directory, for_host(self._ca_directories, url)),
+            identity=for_host(self._identities, url),
+        )
+
+    def _add(self, host: Host) -> None:
+        name = key_of(host)
+        if host.ca_file:
+            self._ca_files[name] = _of_host(host, "ca_file", host.ca_file)
+        if host.ca_directory:
+            self._ca_directories[name] = _of_host(host, "ca_directory", host.ca_directory)
+        if host.client_certificate:
+            key = _of_host(host, "client_key", host.client_key) if host.client_key else None
+            self._identities[name] = Identity(_of_host(host, "client_certificate", host.client_certificate), key)
+
+
+def tls_context(settings: TlsSettings | None = None, *, verify: bool) -> ssl.SSLContext:
+    """A context for connections to servers. Raises ConfigError, which names the option and the file.
+
+    Without `verify` any certificate will do, and none of ours is shown: nobody knows to whom.
+    """
+    settings = settings or TlsSettings()
+    context = ssl.create_default_context(cafile=None if _has_authorities() else certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for file in settings.ca_files:
+        _believe_file(context, file)
+    for directory in settings.ca_directories:
+        _believe_directory(context, directory)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif settings.identity:
+        _show(context, settings.identity)
+    return context
+
+
+def _has_authorities() -> bool:
+    """Also true where the environment names some that aren't there: it must not add others on its own."""
+    paths = ssl.get_default_verify_paths()
+    if paths.openssl_cafile_env in os.environ or paths.openssl_capath_env in os.environ or paths.cafile:
+        return True
+    return paths.capath is not None and any(Path(paths.capath).iterdir())
+
+
+def _general(config: Config, option: str, path: Path | None) -> Setting | None:
+    return Setting(path, option, config.origins.get(option, "the caller")) if path else None
+
+
+def _of_host(host: Host, key: str, path: Path) -> Setting:
+    return Setting(path, f"hosts.{key} of {host.name}", host.origin)
+
+
+def _present(*settings: Setting | None) -> tuple[Setting, ...]:
+    return tuple(setting for setting in settings if setting is not None)
+
+
+def _believe_file(context: ssl.SSLContext, setting: Setting) -> None:
+    _require_file(setting)
+    try:
+        context.load_verify_locations(cafile=setting.path)
+    except ssl.SSLError:
+        raise setting.failure("holds no certificate in PEM") from None
+    except OSError as error:
+        raise setting.failure(f"can't be read: {error.strerror}") from None
+
+
+def _believe_directory(context: ssl.SSLContext, setting: Setting) -> None:
+    try:
+        hashed = any(_HASHED.fullmatch(each.name) for each in setting.path.iterdir())
+    except OSError as error:
+        raise setting.failure(f"can't be read: {error.strerror}") from None
+    if not hashed:
+        raise setting.failure(
+            "has no certificate under the hash of its name, as OpenSSL looks for it",
+            next_step=f"openssl rehash {setting.path}",
+        )
+    context.load_verify_locations(capath=setting.path)
+
+
+def _show(context: ssl.SSLContext, identity: Identity) -> None:
+    certificate, key = identity.certificate, identity.key
+    for setting in _present(certificate, key):
+        _require_file(setting)
+    secret = key or certificate
+    warn_if_open(secret.path)
+    try:
+        context.load_cert_chain(certificate.path, key.path if key else None, password=_refuse_to_ask)
+    except _EncryptedKey:
+        raise secret.failure(
+            "holds a key that is encrypted, and nobody is asked for its passphrase",
+            next_step=f"openssl pkey -in {secret.path} -out DECRYPTED, and DECRYPTED for the key",
+        ) from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise secret.failure(
+                f"holds a key that is not that of the certificate in {certificate.path}"
+            ) from None
+        facts = "certificate and key" if key is None else "certificate, or the key its key,"
+        raise certificate.failure(f"does not hold a {facts} in PEM") from None
+    except OSError as error:
+        raise certificate.failure(f"can't be read: {error.strerror}") from None
+
+
+class _EncryptedKey(Exception):
+    """OpenSSL wants a passphrase."""
+
+
+def _refuse_to_ask() -> str:
+    raise _EncryptedKey
+
+
+def _require_file(setting: Setting) -> None:
+    """Before OpenSSL opens it: it would wait for a pipe."""
+    try:
+        with open(setting.path, "rb", opener=_without_waiting):
+            is_file = setting.path.is_file()
+    except OSError as error:
+        raise setting.failure(f"can't be read: {error.strerror}") from None
+    if not is_file:
+        raise setting.failure("is not a file")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

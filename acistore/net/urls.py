@@ -1,0 +1,33 @@
+"""URLs as they are asked for and as they are shown: never with a user and a password, which nothing here sends."""
+
+import re
+
+import httpx
+
+from acistore.errors import ConnectionFailed
+
+_BEFORE_HOST = re.compile(r"(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?/{0,2}).*@", re.DOTALL)
+
+
+def parse(text: str) -> httpx.URL:
+    """The URL, without user, password and fragment. Raises ConnectionFailed for what can't be asked for."""
+    try:
+        url = httpx.URL(text).copy_with(username=None, password=None, fragment=None)
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        # The reason quotes the port, say, which in fact may be the first half of a password.
+        reason = "" if "@" in text else f": {error}"
+        raise ConnectionFailed(f"{shown(text)}: not a URL{reason}") from None
+    if url.scheme not in ("https", "http") or not url.host or (url.port or 0) > 65535:
+        raise ConnectionFailed(f"{shown(text)}: not an https:// URL of some host")
+    return url
+
+
+def shown(text: str) -> str:
+    """A URL, or what should be one, for a message."""
+    try:
+        url = httpx.URL(text)
+        if url.host:
+            return str(url.copy_with(username=None, password=None)) if url.userinfo else text
+    except (httpx.InvalidURL, ValueError, TypeError):
+        pass
+    return _BEFORE_HOST.sub(r"\1", text)

@@ -1,0 +1,193 @@
+"""Downloads on their way in: one file a source (a URL), locked while somebody writes it, private.
+
+What broke off may stay: the file, and beside it (`.json`) a note of what it is a part of, for whoever asks for the
+rest, to make sure that it is the rest of the same. Nothing here knows HTTP, or what the bytes are worth.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from acistore.store.workspace import (
+    BUFFER,
+    Workspace,
+    delete_unlocked,
+    disk_size,
+    is_named,
+    open_or_make,
+    open_plain,
+    plain_names,
+)
+
+NOTE_SUFFIX = ".json"
+# A note is a few short values; what is longer is none.
+_LARGEST_NOTE = 1 << 16
+# Seconds between two looks at a lock, where the one who waits can be called off.
+_POLL = 0.05
+
+
+class SpoolFile(io.BufferedRandom):
+    """The open file. Deleted at the end, unless `keep` is set and there is a note of what it is a part of."""
+
+    def __init__(self, descriptor: int, path: Path, source: str) -> None:
+        super().__init__(io.FileIO(descriptor, "r+b"), BUFFER)
+        self._path = path
+        self._note_path = path.with_name(path.name + NOTE_SUFFIX)
+        self._source = source
+        self.note: Mapping[str, str] | None = None
+        self.keep = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that are in it."""
+        self.flush()
+        return os.fstat(self.fileno()).st_size
+
+    def begin(self, note: Mapping[str, str] | None) -> None:
+        """Empties it, for something of which the note tells; None for what can't be gone on with."""
+        self._forget()
+        self.seek(0)
+        self.truncate()
+        if note is not None:
+            # Made anew, so that it belongs to whoever writes now.
+            with open(self._note_path, "x", opener=_private) as file:
+                json.dump({"source": self._source, "note": note}, file)
+            self.note = note
+
+    def resume(self) -> None:
+        """Takes up what was left earlier, or else empties the file."""
+        self.note = _read_note(self._note_path, self._source) if self.size else None
+        if self.note is None:
+            self.begin(None)
+        else:
+            self.seek(0, os.SEEK_END)
+
+    def settle(self) -> None:
+        """The end of it: what may be gone on with stays, all else is deleted."""
+        try:
+            if self.keep and self.note is not None and self.size:
+                return
+        except OSError:
+            pass  # what can't be written can't be gone on with
+        self._forget()
+        self._path.unlink(missing_ok=True)
+
+    def _forget(self) -> None:
+        self.note = None
+        self._note_path.unlink(missing_ok=True)
+
+
+class Spool:
+    """The downloads of a store, one file a source."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @contextmanager
+    def file(
+        self,
+        source: str,
+        *,
+        waiting: Callable[[], object],
+        pause: Callable[[float], object] = time.sleep,
+        resume: bool = False,
+    ) -> Iterator[SpoolFile]:
+        """A private file for downloading `source`, locked against others that fetch it; gone at the end, unless
+        its `keep` is set. With `resume` it begins with what was kept earlier.
+
+        `waiting` is called when somebody else has it, who is then waited for, with `pause(seconds)` again and
+        again, which may raise to give up. Raises StoreUnavailable, also for what the disk refuses while the file
+        is written.
+        """
+        with self._workspace.writing(), _locked(self._path(source), source, waiting, pause) as file:
+            try:
+                self._workspace.settle_file(file.fileno())
+                if resume:
+                    file.resume()
+                else:
+                    file.begin(None)
+                yield file
+            finally:
+                file.settle()
+
+    def forget(self, source: str) -> None:
+        """Deletes what was kept of a download of `source` that broke off, unless somebody is at it."""
+        _delete(self._path(source), unwanted=lambda: True)
+
+    def leftovers(self, older_than: float) -> Iterator[tuple[int, Callable[[], int]]]:
+        """What nobody has written to since the moment `older_than` (seconds since 1970): the bytes on disk of
+        each, and what deletes it and returns the bytes freed, none when somebody has taken it up meanwhile."""
+        names = _plain(self._workspace.spool)
+        for name in names:
+            path = self._workspace.spool / name
+            if name.endswith(NOTE_SUFFIX) and name.removesuffix(NOTE_SUFFIX) in names:
+                continue  # goes with its file
+            if _is_old(path, older_than):
+                size = disk_size(path) + disk_size(path.with_name(name + NOTE_SUFFIX))
+                yield size, partial(_delete, path, partial(_is_old, path, older_than))
+
+    def _path(self, source: str) -> Path:
+        return self._workspace.spool / hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
+
+
+@contextmanager
+def _locked(
+    path: Path, source: str, waiting: Callable[[], object], pause: Callable[[float], object]
+) -> Iterator[SpoolFile]:
+    """Opens, or makes, and locks the file: again, until it is the one of that name."""
+    told = False
+    while True:
+        with SpoolFile(open_or_make(str(path), os.O_RDWR | os.O_CLOEXEC), path, source) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not told:
+                    waiting()
+                    told = True
+                pause(_POLL)
+                continue
+            if is_named(file, path):
+                yield file
+                return
+
+
+def _delete(path: Path, unwanted: Callable[[], bool]) -> int:
+    return delete_unlocked(path, unwanted=unwanted, beside=path.name + NOTE_SUFFIX)
+
+
+def _plain(directory: Path) -> list[str]:
+    try:
+        return plain_names(directory)
+    except PermissionError:
+        return []
+
+
+def _is_old(path: Path, older_than: float) -> bool:
+    try:
+        return path.stat().st_mtime <= older_than
+    except FileNotFoundError:
+        return False
+
+
+def _read_note(path: Path, source: str) -> Mapping[str, str] | None:
+    """What was noted of a file; None for whatever can't be that."""
+    try:
+        with open(path, "rb", opener=open_plain) as file:
+            noted = json.loads(file.read(_LARGEST_NOTE))
+        note = dict(noted["note"])
+        is_its = noted["source"] == source
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return note if is_its and all(isinstance(text, str) for text in note.values()) else None
+
+
+def _private(path: str, flags: int) -> int:
+    Path(path).unlink(missing_ok=True)
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_EXCL, 0o600)

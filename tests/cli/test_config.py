@@ -1,0 +1,245 @@
+"""`acistore config`, the options before the command that it shows, and variables that nobody has."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from acistore.config import KEYS, OPTIONS
+from acistore.store import StoredImage
+from tests.cli.running import Run, spawn
+from tests.cli.test_completion import completed
+
+SECRET = "sEcReT"
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(content: str) -> Path:
+        path = tmp_path / "user/acistore.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        return path
+
+    return write
+
+
+# --- the command
+
+
+def test_each_value_is_shown_as_in_the_file_with_where_it_came_from(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write('insecure_options = ["tls"]\n[limits]\nimage_size = 3145728\n')
+    monkeypatch.setenv("ACISTORE_LIMITS_RETRIES", "0")
+    ran = run("--limits-deadline", "120s", "config")
+    header, *lines = (line.split(maxsplit=2) for line in ran.out.splitlines())
+    shown = {name: (value, origin) for name, value, origin in lines}
+    assert header == ["OPTION", "VALUE", "FROM"]
+    assert list(shown) == list(KEYS)
+    assert shown["dir"] == (f'"{tmp_path}/store"', "ACISTORE_DIR")
+    assert shown["insecure_options"] == ('["tls"]', str(path))
+    assert shown["limits.image_size"] == ('"3MiB"', str(path))
+    assert shown["limits.deadline"] == ('"2m"', "flag")
+    assert shown["limits.retries"] == ("0", "ACISTORE_LIMITS_RETRIES")
+    assert shown["gc.grace_period"] == ('"24h"', "default")
+    assert shown["gc.max_size"] == ('""', "default")
+    assert shown["private_redirects"] == ("false", "default")
+    assert shown["mirrors"] == shown["hosts"] == ("[]", "default")
+
+
+def test_the_files_that_were_looked_for_are_told_beside_the_result(run: Run, write: Write, tmp_path: Path) -> None:
+    path = write("")
+    expected = [f"{tmp_path / each}/acistore.toml: not there" for each in ("system", "local")]
+    assert run("config").err.splitlines() == [*expected, f"{path}: read"]
+    assert run("-q", "config").err == run("--json", "config").err == ""
+    assert run("-v", "--json", "config").err.splitlines() == [*expected, f"{path}: read"]
+
+
+def test_json_has_bytes_seconds_and_null(run: Run, write: Write) -> None:
+    path = write('[limits]\nretry_delay = "250ms"\n')
+    shown = run("--json", "--jobs", "7", "config").document
+    assert list(shown) == list(KEYS)
+    assert shown["limits.page_size"] == {"value": 2 << 20, "from": "default"}
+    assert shown["limits.retry_delay"] == {"value": 0.25, "from": str(path)}
+    assert shown["gc.grace_period"] == {"value": 86400, "from": "default"}
+    assert shown["gc.max_size"]["value"] is shown["ca_file"]["value"] is None
+    assert shown["insecure_options"]["value"] == shown["mirrors"]["value"] == []
+    assert shown["private_redirects"]["value"] is False
+    assert shown["jobs"] == {"value": 7, "from": "flag"}
+
+
+def test_mirrors_and_hosts_are_shown_in_order_and_secrets_are_not(run: Run, write: Write) -> None:
+    basic = f'[[hosts]]\nname = "a"\nusername = "me"\npassword = "{SECRET}"\n'
+    path = write(f'{basic}[[hosts]]\nname = "b"\ntoken = "{SECRET}"\n')
+    mirrors = '[{prefix = "example.com", url = "https://mirror/{name}.{ext}"}]'
+    ran = run("--mirrors", mirrors, "config")
+    assert [" ".join(line.split()) for line in ran.out.splitlines()[-3:]] == [
+        'mirrors {prefix = "example.com", url = "https://mirror/{name}.{ext}"} flag',
+        f'hosts {{name = "a", username = "me", password = "(hidden)"}} {path}',
+        f'hosts {{name = "b", token = "(hidden)"}} {path}',
+    ]
+    shown = json.loads(run("--mirrors", mirrors, "--json", "config").out)
+    assert shown["hosts"] == {
+        "value": [
+            {"name": "a", "username": "me", "password": "(hidden)", "from": str(path)},
+            {"name": "b", "token": "(hidden)", "from": str(path)},
+        ],
+        "from": str(path),
+    }
+    assert shown["mirrors"]["value"][0]["from"] == shown["mirrors"]["from"] == "flag"
+    for arguments in (["config"], ["--json", "config"], ["--debug", "-v", "config"], ["--debug", "list"]):
+        ran = run(*arguments)
+        assert SECRET not in ran.out + ran.err
+
+
+def test_it_needs_no_store_and_minds_no_broken_one(run: Run, tmp_path: Path) -> None:
+    assert run("config").code == 0
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/acistore.db").write_text("no database")
+    assert run("config").code == 0
+
+
+def test_a_broken_file_is_named_with_the_line(run: Run, write: Write) -> None:
+    path = write("jobs = 3\npull_policy = new\n")
+    ran = run("config")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"acistore: {path} is not TOML: Invalid value (at line 2, column ")
+
+
+# --- options before the command
+
+
+def test_every_key_has_an_option_and_help_shows_it_with_its_default(run: Run) -> None:
+    text = run("--help").out
+    keys = text.partition("Configuration (also in acistore.toml):\n")[2].partition("\n\n")[0]
+    for option in OPTIONS:
+        assert f"  {option.flag} " in (keys if option.in_files and f"{option.flag} " in keys else text), (
+            option.name
+        )
+    assert "  --mirrors TOML " in keys
+    assert "By default 16GiB." in " ".join(keys.split())
+    assert "  --dir" not in keys
+
+
+def test_an_option_of_the_command_beats_the_one_before_it_and_no_variable_beats_a_flag(
+    run: Run, app: StoredImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def goes(*arguments: str) -> bool:
+        return bool(run("--json", *arguments, "--dry-run").document["images"])
+
+    assert goes("--gc-grace-period", "0s", "gc")
+    assert not goes("--gc-grace-period", "0s", "gc", "--grace-period", "1h")
+    monkeypatch.setenv("ACISTORE_GRACE_PERIOD", "1h")
+    assert not goes("gc")
+    assert goes("--gc-grace-period", "0s", "gc")
+    assert goes("gc", "--grace-period", "0s")
+
+
+def test_the_pull_policy_before_fetch_beats_the_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy of `never` asks nobody, which is how it shows."""
+    monkeypatch.setenv("ACISTORE_PULL_POLICY", "update")
+    assert run("--json", "--pull-policy", "never", "fetch", "example.com/app").error["kind"] == "ImageNotFound"
+    assert run("--json", "fetch", "--pull-policy", "never", "example.com/app").error["kind"] == "ImageNotFound"
+    monkeypatch.setenv("ACISTORE_PULL_POLICY", "never")
+    assert run("--json", "fetch", "example.com/app").error["kind"] == "ImageNotFound"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "next_step"),
+    [
+        (["list", "--jobs", "3"], "--jobs stands before the command", "acistore --jobs 3 list"),
+        (
+            ["list", "--limits-image-size=1M", "x"],
+            "--limits-image-size stands before the command",
+            "acistore --limits-image-size=1M list x",
+        ),
+        (
+            ["gc", "--no-private-redirects"],
+            "--no-private-redirects stands before the command",
+            "acistore --no-private-redirects gc",
+        ),
+        (["--jobs", "0", "list"], "--jobs: '0' is not a whole number of at least 1", "acistore --help"),
+        (
+            ["--limits-image-size", "big", "list"],
+            "--limits-image-size: 'big' is not a size, such as 500M or 2GiB",
+            "acistore --help",
+        ),
+        (["--limits-image-sice", "1M", "list"], "no such option: --limits-image-sice", "acistore --help"),
+        (
+            ["gc", "--max-size", "9" * 400],
+            f"--max-size: '{'9' * 99}… is not a size, such as 500M or 2GiB",
+            "acistore gc --help",
+        ),
+    ],
+)
+def test_a_wrong_call_with_one_says_what_is_right(
+    run: Run, arguments: list[str], message: str, next_step: str
+) -> None:
+    error = run("--json", *arguments).error
+    assert (error["kind"], error["message"]) == ("UsageError", message)
+    assert run(*arguments).err.splitlines()[-1].split(maxsplit=1) == ["next", next_step]
+
+
+def test_a_wrong_variable_is_told_by_its_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACISTORE_LIMITS_IMAGE_SIZE", "big")
+    error = run("--json", "list").error
+    assert error["message"] == "limits.image_size: 'big' is not a size, such as 500M or 2GiB"
+    assert error["facts"] == {"set by": "ACISTORE_LIMITS_IMAGE_SIZE"}
+    assert run("--json", "--limits-image-size", "1M", "list").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--hosts", "{}", "config"], ["list", "--hosts", "{}"], ["list", "--hosts={}"]]
+)
+def test_a_secret_in_a_flag_is_refused_and_not_repeated(run: Run, arguments: list[str]) -> None:
+    hosts = f'[{{name = "a", username = "me", password = "{SECRET}"}}]'
+    for debug in ([], ["--debug"]):
+        ran = run(*debug, *(each.replace("{}", hosts) for each in arguments))
+        assert ran.code == 2
+        assert SECRET not in ran.out + ran.err
+
+
+def test_options_of_the_configuration_are_completed(app: StoredImage) -> None:
+    assert completed("acistore --limits-im") == ["--limits-image-size"]
+    assert completed("acistore --pull-policy n") == ["new", "never"]
+    assert completed("acistore --jobs 3 --private-redirects show example") == [
+        "example.com/app",
+        "example.com/app:1.0",
+    ]
+    assert completed("acistore --jobs x --hosts y show exa") == []
+
+
+# --- variables that nobody has
+
+
+def test_a_variable_that_no_option_has_gets_a_warning_with_the_nearest_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACISTORE_LIMIT_RETRIES", SECRET)
+    monkeypatch.setenv("ACISTORE_QZXW\x1b[1m", "1")
+    ran = run("config")
+    assert ran.code == 0
+    assert ran.err.splitlines()[:2] == [
+        "acistore: warning: ACISTORE_LIMIT_RETRIES in the environment sets nothing; "
+        "did you mean ACISTORE_LIMITS_RETRIES?",
+        "acistore: warning: ACISTORE_QZXW\\x1b[1m in the environment sets nothing",
+    ]
+    assert run("-q", "config").err == ""
+    assert run("--version").err == ""
+
+
+def test_variables_of_commands_and_of_completion_get_no_warning(app: StoredImage) -> None:
+    known = {
+        "ACISTORE_GRACE_PERIOD": "1h",
+        "ACISTORE_DRY_RUN": "1",
+        "ACISTORE_HOSTS": "[]",
+        "ACISTORE_FORMAT": "x",
+    }
+    assert spawn("df", **known).err == ""
+    assert spawn(_ACISTORE_COMPLETE="bash_complete", COMP_LINE="acistore ls", ACISTORE_XYZ="1").err == ""
+    assert "_ACISTORE_COMPLETE" not in os.environ

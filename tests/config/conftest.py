@@ -1,0 +1,34 @@
+"""Configuration directories of a test's own."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from acistore.config import Config
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Writes the file of a layer (system, local or user)."""
+
+    def write(layer: str, content: str) -> Path:
+        path = tmp_path / layer / "acistore.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads what applies in these directories, with flags and variables of the test's."""
+
+    def load(flags: Mapping[str, object] | None = None, **variables: str) -> Config:
+        layers = {f"ACISTORE_{each.upper()}_CONFIG": str(tmp_path / each) for each in ("system", "local", "user")}
+        return Config.load(flags, {**layers, **variables})
+
+    return load

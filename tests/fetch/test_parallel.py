@@ -1,0 +1,184 @@
+"""Several images, and what they need, come at once: bounded, each only once, and in the order asked."""
+
+import hashlib
+import os
+import threading
+from dataclasses import replace
+
+import pytest
+
+from acistore.errors import ImageMismatch, InvalidName, NoTrustedKey, ResourceNotFound, UsageError
+from acistore.fetch import Fetched, Fetcher
+from acistore.naming import ImageName
+from tests.fetch.conftest import Operator, Unsteady
+from tests.images import image
+
+
+class Gate:
+    """Lets those who come pass together, `size` at a time; `most` is how many have been in it at once."""
+
+    def __init__(self, size: int) -> None:
+        self._barrier = threading.Barrier(size, timeout=20)
+        self._lock = threading.Lock()
+        self._inside = 0
+        self.most = 0
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+        self._barrier.wait()
+        with self._lock:
+            self._inside -= 1
+
+
+@pytest.fixture
+def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
+    operator.trusts(unsteady.key, "example.com")
+    unsteady.page("https://example.com/acis/{name}.{ext}")
+    return operator
+
+
+def jobs(operator: Operator, number: int) -> None:
+    operator.config = replace(operator.config, jobs=number)
+
+
+def publish(unsteady: Unsteady, name: str, gate: Gate | None = None, **fields: object) -> bytes:
+    labels = ImageName.parse("example.com/app").for_this_machine().labels
+    archive = image(f"example.com/{name}", {"name": name.encode()}, labels=labels, **fields)
+    file, _ = unsteady.publish(archive, f"acis/example.com/{name}.aci")
+    if gate:
+        file.gate = gate
+    return archive
+
+
+def test_several_images_are_downloaded_at_once(unsteady: Unsteady, trusting: Operator) -> None:
+    gate = Gate(4)
+    for name in "abcd":
+        publish(unsteady, name, gate)
+    fetched = trusting.fetch_all(*[unsteady.url(f"acis/example.com/{name}.aci") for name in "abcd"])
+    assert [each.name for each in fetched if isinstance(each, Fetched)] == [
+        f"example.com/{name}" for name in "abcd"
+    ]
+    assert gate.most == 4
+    assert trusting.store.verify().ok
+
+
+def test_no_more_than_the_jobs_allow(unsteady: Unsteady, trusting: Operator) -> None:
+    gate = Gate(2)
+    for name in "abcdef":
+        publish(unsteady, name, gate)
+    jobs(trusting, 2)
+    trusting.fetch_all(*[unsteady.url(f"acis/example.com/{name}.aci") for name in "abcdef"])
+    assert gate.most == 2
+    assert len(trusting.store.list()) == 6
+
+
+def test_one_job_works(unsteady: Unsteady, trusting: Operator) -> None:
+    publish(unsteady, "libc")
+    publish(unsteady, "app", dependencies=[{"imageName": "example.com/libc"}])
+    jobs(trusting, 1)
+    trusting.fetch("example.com/app")
+    assert len(trusting.store.list()) == 2
+
+
+def test_dependencies_are_downloaded_at_once(unsteady: Unsteady, trusting: Operator) -> None:
+    gate = Gate(3)
+    for name in "abc":
+        publish(unsteady, name, gate)
+    publish(unsteady, "app", dependencies=[{"imageName": f"example.com/{name}"} for name in "abc"])
+    trusting.fetch("example.com/app")
+    assert gate.most == 3
+
+
+def test_what_several_images_need_comes_once(unsteady: Unsteady, trusting: Operator) -> None:
+    publish(unsteady, "libc")
+    for name in "abcd":
+        publish(unsteady, name, dependencies=[{"imageName": "example.com/libc"}])
+    trusting.fetch_all(*[f"example.com/{name}" for name in "abcd"])
+    assert len(unsteady.site.files["/acis/example.com/libc.aci"].heads) == 1
+    assert len(trusting.store.list()) == 5
+
+
+def test_what_is_asked_for_twice_comes_once(unsteady: Unsteady, trusting: Operator) -> None:
+    publish(unsteady, "app")
+    url = unsteady.url("acis/example.com/app.aci")
+    first, second, by_name = trusting.fetch_all(url, url, "example.com/app")
+    assert isinstance(first, Fetched)
+    assert first == second
+    assert isinstance(by_name, Fetched)
+    assert by_name.id == first.id
+    assert unsteady.site.files["/acis/example.com/app.aci"].sent == len(
+        unsteady.site.files["/acis/example.com/app.aci"].body
+    )
+
+
+def test_one_failure_is_no_other_images_failure(unsteady: Unsteady, trusting: Operator) -> None:
+    publish(unsteady, "good")
+    publish(unsteady, "needy", dependencies=[{"imageName": "example.com/gone"}])
+    publish(unsteady, "other")
+    outcomes = trusting.fetch_all(
+        "example.com/good",
+        "not a name",
+        "sha512-abc",
+        "example.com/gone",
+        "example.com/needy",
+        "example.com/other",
+    )
+    assert [type(each) for each in outcomes] == [
+        Fetched,
+        InvalidName,
+        UsageError,
+        ResourceNotFound,
+        ResourceNotFound,
+        Fetched,
+    ]
+
+
+def test_all_that_failed_below_an_image_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    publish(unsteady, "app", dependencies=[{"imageName": f"example.com/{name}"} for name in ("gone", "lost")])
+    with pytest.raises(ResourceNotFound) as raised:
+        trusting.fetch("example.com/app")
+    assert "gone" in raised.value.message
+    assert raised.value.facts["needed by"].startswith("example.com/app")
+    assert "lost" in str(raised.value.facts)
+
+
+def test_what_is_pinned_and_there_is_never_asked_for(unsteady: Unsteady, trusting: Operator) -> None:
+    pinned = f"sha512-{hashlib.sha512(publish(unsteady, 'libc')).hexdigest()}"
+    publish(unsteady, "app", dependencies=[{"imageName": "example.com/libc", "imageID": pinned}])
+    trusting.fetch("example.com/app")
+    trusting.fetch("example.com/app", pull_policy="update")
+    assert len(unsteady.site.files["/acis/example.com/libc.aci"].heads) == 1
+
+
+def test_two_pins_of_one_name_both_have_to_hold(unsteady: Unsteady, trusting: Operator) -> None:
+    pinned = f"sha512-{hashlib.sha512(publish(unsteady, 'libc')).hexdigest()}"
+    wrong = f"sha512-{'0' * 128}"
+    publish(unsteady, "a", dependencies=[{"imageName": "example.com/libc", "imageID": pinned}])
+    publish(unsteady, "b", dependencies=[{"imageName": "example.com/libc", "imageID": wrong}])
+    first, second = trusting.fetch_all("example.com/a", "example.com/b")
+    assert isinstance(first, Fetched)
+    assert isinstance(second, ImageMismatch)
+
+
+def test_nobody_waits_for_an_image_that_was_refused(unsteady: Unsteady, operator: Operator) -> None:
+    publish(unsteady, "app")
+    outcomes = operator.fetch_all(*[unsteady.url("acis/example.com/app.aci")] * 3)
+    assert [type(each) for each in outcomes] == [NoTrustedKey] * 3
+
+
+def test_fetches_can_be_taken_one_by_one_and_left(unsteady: Unsteady, trusting: Operator) -> None:
+    publish(unsteady, "good")
+    archive = image("example.com/stuck", {"data": os.urandom(3 << 20)})
+    stuck, _ = unsteady.publish(archive, "stuck.aci")
+    stuck.stuck_at = len(stuck.body) - 1000
+    fetcher = Fetcher(trusting.store, trusting.trust, trusting.config, progress=trusting)
+    outcomes = fetcher.fetch_all(["example.com/good", unsteady.url("stuck.aci")])
+    assert isinstance(next(outcomes), Fetched)
+    while not any(trusting.partials()):
+        pass  # the second one is on its way
+    outcomes.close()
+    assert [each.name for each in trusting.store.list()] == ["example.com/good"]
+    [kept] = trusting.partials()
+    assert 0 < kept <= stuck.stuck_at

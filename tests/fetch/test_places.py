@@ -1,0 +1,148 @@
+"""Mirrors and endpoints: in which order they are asked, and what is said when all of them fail."""
+
+from dataclasses import replace
+
+import pytest
+
+from acistore.config import Mirror
+from acistore.errors import (
+    BadSignature,
+    EndpointNotFound,
+    NetworkError,
+    ResourceNotFound,
+    ServerFailed,
+    TransferFailed,
+)
+from tests.fetch.conftest import NAME, Operator, Publisher, Unsteady, app, served
+from tests.gpg import SigningKey
+
+MIRROR = "https://mirror.test/{name}-{version}-{os}-{arch}.{ext}"
+FILE = f"{NAME}-1.0-linux-amd64.aci"
+WANTED = f"{NAME}:1.0,os=linux,arch=amd64"
+
+
+def mirrored(operator: Operator, *urls: str, prefix: str = "example.com") -> None:
+    operator.config = replace(operator.config, mirrors=tuple(Mirror(prefix, url) for url in urls))
+
+
+def on_mirror(
+    publisher: Publisher, body: bytes, signature: bytes | None = None, host: str = "mirror.test"
+) -> None:
+    publisher.web.put(host, f"{FILE}.asc", signature or publisher.key.sign(body))
+    publisher.web.put(host, FILE, body)
+
+
+@pytest.fixture
+def trusting(operator: Operator, release: SigningKey) -> Operator:
+    operator.trusts(release)
+    return operator
+
+
+def test_a_mirror_is_asked_instead_of_the_publisher(publisher: Publisher, trusting: Operator) -> None:
+    publisher.publish(app())
+    on_mirror(publisher, served(app()))
+    mirrored(trusting, MIRROR)
+    fetched = trusting.fetch(WANTED)
+    assert fetched.source == f"https://mirror.test/{FILE}"
+    assert not any("example.com/" in line.split("/", 3)[2] + "/" for line in publisher.web.log())
+
+
+def test_a_mirror_that_lacks_the_image_hands_over(publisher: Publisher, trusting: Operator) -> None:
+    publisher.publish(app())
+    publisher.web.put("mirror.test", "index.html", b"nothing")
+    mirrored(trusting, MIRROR, "https://nowhere.test/{name}.{ext}")
+    assert trusting.fetch(WANTED).source == f"https://example.com/acis/{NAME}-1.0.aci"
+
+
+def test_a_mirror_need_not_be_trusted(publisher: Publisher, trusting: Operator, stranger: SigningKey) -> None:
+    publisher.publish(app())
+    on_mirror(publisher, served(app(extra="evil")), stranger.sign(served(app(extra="evil"))))
+    mirrored(trusting, MIRROR)
+    assert trusting.fetch(WANTED).source == f"https://example.com/acis/{NAME}-1.0.aci"
+    assert len(trusting.store.list()) == 1
+
+
+def test_the_next_time_the_mirror_is_asked_for_news(publisher: Publisher, trusting: Operator) -> None:
+    on_mirror(publisher, served(app()))
+    mirrored(trusting, MIRROR)
+    trusting.fetch(WANTED)
+    before = len(publisher.web.log())
+    assert trusting.fetch(WANTED).reused
+    assert [line[-3:] for line in publisher.web.log()[before:]] == ["304", "304"]
+
+
+def test_mirrors_are_for_their_prefix_alone(publisher: Publisher, trusting: Operator) -> None:
+    publisher.publish(app())
+    mirrored(trusting, MIRROR, prefix="example.com/ap")
+    trusting.fetch(WANTED)
+    assert not any("mirror.test" in line for line in publisher.web.log())
+
+
+def test_a_template_that_the_name_does_not_fill_is_passed_over(publisher: Publisher, trusting: Operator) -> None:
+    publisher.publish(app())
+    mirrored(trusting, "https://mirror.test/{name}-{flavour}.{ext}")
+    trusting.fetch(WANTED)
+    assert not any("mirror.test" in line for line in publisher.web.log())
+
+
+def test_all_reasons_are_told_together(publisher: Publisher, trusting: Operator) -> None:
+    publisher.page(
+        "https://one.test/{name}.{ext}", "https://two.test/{name}.{ext}", "ftp://three.test/{name}.{ext}"
+    )
+    publisher.web.put("two.test", "index.html", b"nothing")
+    bad = served(app())
+    on_mirror(publisher, bad, publisher.key.sign(b"something else"))
+    mirrored(trusting, MIRROR)
+    with pytest.raises(BadSignature) as raised:
+        trusting.fetch(WANTED)
+    told = " ".join(f"{label} {text}" for label, text in raised.value.facts.items())
+    assert all(host in told for host in ("one.test", "two.test", "three.test"))
+    assert "is not published" in told
+    assert "neither https nor http" in told
+
+
+def test_what_failed_on_the_network_weighs_more_than_what_is_not_there(
+    publisher: Publisher, trusting: Operator
+) -> None:
+    publisher.page("https://one.test/{name}.{ext}", "https://two.test/{name}.{ext}")
+    publisher.web.put("one.test", "index.html", b"nothing")
+    with pytest.raises(NetworkError) as raised:
+        trusting.fetch(WANTED)
+    assert f"https://one.test/{NAME}.aci" in raised.value.facts
+
+
+def test_nothing_anywhere_is_not_found(publisher: Publisher, trusting: Operator) -> None:
+    publisher.web.put("mirror.test", "index.html", b"nothing")
+    mirrored(trusting, MIRROR)
+    with pytest.raises(ResourceNotFound) as raised:
+        trusting.fetch(WANTED)
+    assert any(label.startswith("https://example.com/acis/") for label in raised.value.facts)
+
+
+def test_a_failed_discovery_is_one_reason_among_others(publisher: Publisher, trusting: Operator) -> None:
+    publisher.web.put("example.com", "index.html", b"nothing")
+    publisher.web.put("mirror.test", "index.html", b"nothing")
+    mirrored(trusting, MIRROR)
+    with pytest.raises((ResourceNotFound, EndpointNotFound)) as raised:
+        trusting.fetch(WANTED)
+    assert "no image was found" in str(raised.value.facts) + raised.value.message
+
+
+def test_what_was_left_of_a_mirror_goes_when_the_image_has_come(
+    publisher: Publisher, unsteady: Unsteady, trusting: Operator
+) -> None:
+    file, _ = unsteady.publish(app())
+    file.cuts = [100] + [0] * 10
+    on_mirror(publisher, served(app()))
+    mirrored(trusting, unsteady.url().replace("app.aci", "app.{ext}"), MIRROR)
+    assert trusting.fetch(WANTED).source.startswith("https://mirror.test/")
+    assert trusting.partials() == []
+
+
+def test_what_was_left_of_a_mirror_stays_when_all_fail(unsteady: Unsteady, trusting: Operator) -> None:
+    file, _ = unsteady.publish(app())
+    file.cuts = [100] + [0] * 10
+    mirrored(trusting, unsteady.url().replace("app.aci", "app.{ext}"))
+    with pytest.raises((TransferFailed, ServerFailed)):
+        trusting.fetch(WANTED)
+    assert trusting.partials() == [100]

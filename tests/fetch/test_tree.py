@@ -1,0 +1,150 @@
+"""Which image needs which: decided over any graph, without fetching anything."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acistore.errors import DependencyCycle, EndpointNotFound
+from acistore.fetch.asked import Asked
+from acistore.fetch.fetched import Fetched
+from acistore.fetch.tree import Tree
+from acistore.naming import ImageID, ImageName
+from acistore.store import StoredImage
+from tests.images import manifest
+
+NOW = datetime(2020, 1, 1, tzinfo=UTC)
+
+Graph = Mapping[int, Sequence[int]]
+
+
+def asked(number: int) -> Asked:
+    return Asked.by_name(ImageName.parse(f"example.com/n{number}"))
+
+
+def fetched(number: int, graph: Graph) -> Fetched:
+    name = f"example.com/n{number}"
+    needs = [{"imageName": f"example.com/n{each}"} for each in graph[number]]
+    stored = StoredImage(
+        number,
+        ImageID(bytes([number]) * 64),
+        name,
+        {},
+        1,
+        NOW,
+        NOW,
+        False,
+        False,
+        manifest(name, dependencies=needs),
+    )
+    return Fetched(stored, "", NOW, False, 0)
+
+
+def number_of(each: Asked) -> int:
+    return int(each.shown.removeprefix("example.com/n"))
+
+
+def grow(graph: Graph, *, depth: int = 32, count: int = 1000, last_first: bool = False) -> Fetched | Exception:
+    """Fetches n0 and all that it needs, one after another, in one order or another."""
+    root = asked(0)
+    tree = Tree([root], depth=depth, count=count)
+    todo = [root]
+    seen = []
+    while todo:
+        each = todo.pop() if last_first else todo.pop(0)
+        assert tree.result(root) is None
+        seen.append(each)
+        outcome = fetched(number_of(each), graph) if number_of(each) in graph else EndpointNotFound(each.shown)
+        todo += tree.settle(each, outcome)
+    assert len(seen) == len(set(seen))
+    result = tree.result(root)
+    assert result is not None
+    return result
+
+
+graphs = st.integers(1, 8).flatmap(
+    lambda size: st.fixed_dictionaries(
+        {number: st.lists(st.integers(0, size - 1), max_size=4) for number in range(size)}
+    )
+)
+
+
+def reachable(graph: Graph, start: int) -> set[int]:
+    found, todo = set(), list(graph[start])
+    while todo:
+        if (each := todo.pop()) not in found:
+            found.add(each)
+            todo += graph[each]
+    return found
+
+
+def longest(graph: Graph, start: int = 0) -> int:
+    return max((longest(graph, each) + 1 for each in graph[start]), default=0)
+
+
+@given(graphs, st.booleans())
+def test_a_cycle_is_found_wherever_it_is_and_nothing_else_is_one(graph: Graph, last_first: bool) -> None:
+    result = grow(graph, last_first=last_first)
+    is_ring = any(each in reachable(graph, each) for each in {0, *reachable(graph, 0)})
+    assert isinstance(result, DependencyCycle) == is_ring
+
+
+@given(graphs, st.integers(0, 4), st.booleans())
+def test_the_longest_chain_counts_in_whatever_order_images_come(
+    graph: Graph, depth: int, last_first: bool
+) -> None:
+    if any(each in reachable(graph, each) for each in {0, *reachable(graph, 0)}):
+        return
+    result = grow(graph, depth=depth, last_first=last_first)
+    assert isinstance(result, DependencyCycle) == (longest(graph) > depth)
+
+
+@given(graphs, st.integers(0, 4), st.booleans())
+def test_no_more_than_so_many_come_along(graph: Graph, count: int, last_first: bool) -> None:
+    if any(each in reachable(graph, each) for each in {0, *reachable(graph, 0)}):
+        return
+    result = grow(graph, count=count, last_first=last_first)
+    assert isinstance(result, DependencyCycle) == (len(reachable(graph, 0)) > count)
+
+
+def test_a_ring_is_named() -> None:
+    result = grow({0: [1], 1: [2], 2: [1]})
+    assert isinstance(result, DependencyCycle)
+    assert "depends on itself" in result.message
+    assert sorted(set(result.facts["by way of"].split(" → "))) == ["example.com/n1", "example.com/n2"]
+
+
+def test_an_image_that_needs_itself_is_a_ring() -> None:
+    assert isinstance(grow({0: [0]}), DependencyCycle)
+
+
+def test_an_endless_chain_ends_at_the_bound() -> None:
+    result = grow({number: [number + 1] for number in range(50)}, depth=5)
+    assert isinstance(result, DependencyCycle)
+    assert "deeper than 5" in result.message
+
+
+@pytest.mark.parametrize("last_first", [False, True])
+def test_of_several_failures_the_first_in_the_manifests_is_told(last_first: bool) -> None:
+    result = grow({0: [1, 7, 8], 1: [9]}, last_first=last_first)
+    assert isinstance(result, EndpointNotFound)
+    assert result.message == "example.com/n7"
+    assert result.facts["needed by"] == "example.com/n0"
+    assert "example.com/n8" in result.facts
+
+
+def test_for_an_image_that_has_failed_nothing_more_is_fetched() -> None:
+    first, second = asked(0), asked(1)
+    graph = {0: [2, 3], 1: [4], 2: [5], 4: [5], 5: []}
+    tree = Tree([first, second], depth=9, count=9)
+    assert tree.settle(first, fetched(0, graph)) == [asked(2), asked(3)]
+    assert tree.settle(asked(3), EndpointNotFound("n3")) == []
+    assert tree.settle(asked(2), fetched(2, graph)) == []
+    assert isinstance(tree.result(first), EndpointNotFound)
+    assert tree.settle(second, fetched(1, graph)) == [asked(4)]
+    assert tree.settle(asked(4), fetched(4, graph)) == [asked(5)]
+    assert tree.result(second) is None
+    assert tree.settle(asked(5), fetched(5, graph)) == []
+    assert isinstance(tree.result(second), Fetched)

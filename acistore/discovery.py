@@ -16,6 +16,7 @@ from lxml import etree
 
 from acistore.config import Limits
 from acistore.errors import EndpointNotFound, NetworkError
+from acistore.events import tell
 from acistore.naming import ImageName, covers, parents
 from acistore.net.answers import Response, phrase
 from acistore.net.client import Client
@@ -280,6 +281,7 @@ class Resolver:
                 if not schemes:
                     raise
                 continue
+            tell(log, "page", "%s: %s", url, phrase(response.status), url=url, status=response.status)
             page = _page_of(response, url, name, self._client.limits.endpoints)
             visits.append(Visit(url, response.status, _outcome(response, page, name)))
             if response.status == 200:

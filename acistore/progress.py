@@ -29,6 +29,18 @@ class Progress(Protocol):
         """`what` begins: `total` bytes, or nobody knows how many, of which `done` are there already."""
         ...
 
+    def decided(self, about: str, what: str, why: str) -> object:
+        """Something was decided: about an image or a URL, `reuse`, say, because it `has not changed`.
+
+        `what` is one of DECISIONS.
+        """
+        ...
+
+
+# What may be decided in a fetch: to take what the store has, to go on to the next place, to try again, to go on
+# with a download that broke off or begin it anew, to let an image in or not.
+DECISIONS = ("reuse", "next place", "retry", "resume", "restart", "admit", "refuse")
+
 
 class Silent:
     """Tells nobody: the progress, and the meter, of a caller who doesn't want to know."""
@@ -39,6 +51,9 @@ class Silent:
     def start(self, what: str, total: int | None, done: int = 0) -> "Silent":
         """Returns itself."""
         return self
+
+    def decided(self, about: str, what: str, why: str) -> None:
+        """Nothing comes of it."""
 
     def advance(self, count: int) -> None:
         """Nothing comes of it."""

@@ -54,6 +54,9 @@ class Live:
         self._show()
         return meter
 
+    def decided(self, about: str, what: str, why: str) -> None:
+        """Not shown: what matters of it is logged."""
+
     def _show(self) -> None:
         """Draws at once: what is short is seen too."""
         if self._display is not None and self._display.is_started:

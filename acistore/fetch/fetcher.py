@@ -4,11 +4,13 @@ How one of them comes is told in image.py, what needs what in tree.py.
 """
 
 import logging
+import secrets
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from acistore.config import Config
 from acistore.errors import AcistoreError, UsageError
+from acistore.events import course
 from acistore.fetch.asked import Asked, is_path, is_url, require_no_password
 from acistore.fetch.crew import Crew, Recall
 from acistore.fetch.fetched import Fetched
@@ -85,13 +87,15 @@ class Fetcher:
         roots = [each for each in read if isinstance(each, Asked)]
         limits = self._config.limits
         tree = Tree(roots, depth=limits.dependency_depth, count=limits.dependencies)
+        number = secrets.token_hex(4)
         recall = Recall()
-        with Client(self._config, pause=recall.pause, told=self._progress.step, no_cache=self._no_cache) as client:
+        with Client(self._config, pause=recall.pause, no_cache=self._no_cache) as client:
             fetcher = self._image_fetcher(client, recall)
 
             def fetch_one(asked: Asked) -> Fetched:
                 is_root = asked in roots
-                return fetcher.fetch(asked, policy if is_root else below, signature if is_root else None)
+                with course(fetch=number):
+                    return fetcher.fetch(asked, policy if is_root else below, signature if is_root else None)
 
             recall.at_once.append(client.abort)
             with Crew(self._config.jobs, fetch_one, recall) as crew:

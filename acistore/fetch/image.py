@@ -32,6 +32,7 @@ from acistore.errors import (
     ResourceNotFound,
     StoreUnavailable,
 )
+from acistore.events import course, tell
 from acistore.fetch.admit import Admitter
 from acistore.fetch.asked import Asked, is_path, is_url, path_of, signature_beside
 from acistore.fetch.crew import Recall
@@ -84,21 +85,16 @@ class ImageFetcher:
 
     def fetch(self, asked: Asked, policy: str, signature: str | None) -> Fetched:
         """Fetches the image that is asked for; `signature` is where its signature is, if not the usual place."""
-        with _about(asked):
-            if asked.name is not None:
-                fetched = self._by_name(asked, asked.name, policy, signature)
-            elif is_path(asked.shown):
-                fetched = self._from_file(asked, signature)
-            else:
-                fetched = self._from_url(asked, policy, signature)
-        log.info(
-            "%s is %s, from %s",
-            asked.shown,
-            fetched.id,
-            fetched.source,
-            extra={"event": "fetched", "image": asked.shown, "id": str(fetched.id), "url": fetched.source},
-        )
-        return fetched
+        with course(image=asked.shown), _about(asked):
+            try:
+                if asked.name is not None:
+                    return self._by_name(asked, asked.name, policy, signature)
+                if is_path(asked.shown):
+                    return self._from_file(asked, signature)
+                return self._from_url(asked, policy, signature)
+            except AcistoreError as error:
+                self._decide(asked, "refuse", error.message)
+                raise
 
     def _by_name(self, asked: Asked, name: ImageName, policy: str, signature: str | None) -> Fetched:
         """From the first mirror or endpoint that serves an image whose signature and labels are right."""
@@ -115,12 +111,7 @@ class ImageFetcher:
                     raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
                 fetched = self._from_remote(endpoint.image_url, signature or endpoint.signature_url, asked)
             except (NotTrusted, NetworkError, NotFound, ArchiveRefused) as error:
-                log.info(
-                    "endpoint %s: %s",
-                    endpoint.image_url,
-                    error,
-                    extra={"event": "endpoint failed", "image": asked.shown, "url": endpoint.image_url},
-                )
+                self._decide(asked, "next place", error.message, url=endpoint.image_url)
                 failures.add(endpoint.image_url, error)
             else:
                 for url in failures.urls:
@@ -160,6 +151,7 @@ class ImageFetcher:
             _copy(path, spool, claim, self._config.limits.image_size)
             claim.finish(spool)
             image = self._admitter.admit(spool, claim, asked, source, remote=None)
+        self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=source)
         return Fetched(image, source, image.last_used_at, False, 0)
 
     def _from_remote(self, url: str, signature_url: str, asked: Asked) -> Fetched:
@@ -172,7 +164,7 @@ class ImageFetcher:
                 if attempt == REPEATS - 1:
                     raise
             except _Disturbed as error:
-                log.info("%s is downloaded once more: %s", url, error, extra={"event": "restart", "url": url})
+                self._decide(asked, "restart", str(error), url=url)
                 again = False
         raise AssertionError
 
@@ -206,9 +198,14 @@ class ImageFetcher:
             except BaseException as error:
                 spool.keep = _can_be_gone_on_with(error)
                 raise
+        self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=url)
         return Fetched(image, url, remote.fetched_at, False, transfer.received)
 
     # --- what each way in has in common
+
+    def _decide(self, asked: Asked, what: str, why: str, **facts: str) -> None:
+        tell(log, what, "%s: %s: %s", asked.shown, what, why, level=logging.INFO, **facts)
+        self._progress.decided(asked.shown, what, why)
 
     def _spool(self, source: str, *, resume: bool) -> AbstractContextManager[SpoolFile]:
         return self._store.spool.file(
@@ -252,6 +249,7 @@ class ImageFetcher:
         """The image that is in the store is the answer."""
         asked.check(image.id, image.manifest)
         self._progress.step(f"{asked.shown} is in the store")
+        why = "its server says that it has not changed" if remote else "the pull policy wants no news"
         self._store.record_fetch(image, remote=remote, latest=asked.as_latest)
         here = self._store.get(image.id)
         admission = next(iter(self._store.admissions(here)), None)
@@ -259,6 +257,7 @@ class ImageFetcher:
             raise ImageNotFound(f"{image.id} was removed from the store")
         source = remote.url if remote else admission.url or ""
         fetched_at = remote.fetched_at if remote else admission.admitted_at
+        self._decide(asked, "reuse", why, id=str(here.id), url=source)
         return Fetched(here, source, fetched_at, True, 0)
 
 
@@ -282,6 +281,14 @@ def _about(asked: Asked) -> Iterator[None]:
         if asked.shown not in error.message:
             error.facts.setdefault("image", asked.shown)
         raise
+
+
+def _reason(claim: Claim, image: StoredImage) -> str:
+    """Why an image was let in."""
+    verdict = claim.verdict(image.name)
+    if verdict is None:
+        return "signatures are not checked (--insecure-options=image)"
+    return f"signed by {verdict.fingerprint}, which is trusted for {verdict.rule}"
 
 
 def _now() -> datetime:

@@ -176,7 +176,7 @@ class Claim:
     def _wait_for_it(self) -> None:
         """Asks for a signature that was put off until it is there. One that never is, is missing."""
         self._progress.step(f"asking for the signature of {self._asked.shown} again")
-        retries = Retries(self._config.limits, pause=self._client.pause, told=self._progress.step)
+        retries = Retries(self._config.limits, pause=self._client.pause)
         while True:
             self.is_deferred = False
             response = self._get(Validators())

@@ -3,6 +3,7 @@
 Knows no image, signature or key. How a large body gets into a file: transfer.py.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from acistore.errors import (
     ServerFailed,
     TransferFailed,
 )
+from acistore.events import tell
 from acistore.net import failures
 from acistore.net.addresses import is_evidently_private, is_public
 from acistore.net.answers import Answer, Response, phrase, unexpected
@@ -31,6 +33,8 @@ from acistore.net.routes import Routes
 from acistore.net.sockets import deadline as over_in
 from acistore.net.urls import parse, shown
 from acistore.version import __version__
+
+log = logging.getLogger(__name__)
 
 # Request Timeout, Too Early, Too Many Requests: as good as a 5xx for whoever asks.
 _NOT_NOW = frozenset({408, 425, 429})
@@ -63,13 +67,11 @@ class Client:
         config: Config,
         *,
         pause: Callable[[float], object] = time.sleep,
-        told: Callable[[str], object] | None = None,
         no_cache: bool = False,
     ) -> None:
         self.limits = config.limits
         self._no_cache = no_cache
         self.pause = pause
-        self._told = told
         self._answered: set[bytes] = set()
         self._plain_http = "http" in config.insecure_options
         self._private_redirects = config.private_redirects
@@ -114,7 +116,7 @@ class Client:
         body cut, for the caller to judge; so is a 304, where `headers` make it a conditional request.
         """
         seconds = self.limits.deadline if deadline is None else deadline
-        retries = Retries(self.limits, pause=self.pause, told=self._told, end=time.monotonic() + seconds)
+        retries = Retries(self.limits, pause=self.pause, end=time.monotonic() + seconds)
         with over_in(seconds):
             while True:
                 try:
@@ -231,6 +233,7 @@ class Client:
             answer.close()
             raise failures.proxy_authentication(str(url))
         self._answered.add(url.netloc)
+        tell(log, "request", "%s %s: %d", method, url, answer.status, level=logging.DEBUG, status=answer.status)
         return answer
 
 

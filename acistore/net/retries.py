@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from acistore.config import Limits
 from acistore.errors import NetworkError
+from acistore.events import tell
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ _DOUBLINGS = 64
 class Retries:
     """The tries of one job.
 
-    `pause(seconds)` waits, and may raise to give up; `told` gets to know what is waited for.
+    `pause(seconds)` waits, and may raise to give up.
 
     A job gets `limits.retries` more tries in a row; one that brought something begins a new row. The pause before
     a try is `limits.retry_delay`, doubled with each of the row, and up to a half shorter, so that a fleet does not
@@ -32,12 +33,10 @@ class Retries:
         limits: Limits,
         *,
         pause: Callable[[float], object] = time.sleep,
-        told: Callable[[str], object] | None = None,
         end: float | None = None,
     ) -> None:
         self._limits = limits
         self._pause = pause
-        self._told = told
         self._end = end
         self._failed = 0
         self._asked_for = 0.0
@@ -59,16 +58,9 @@ class Retries:
             if asked_for is not None:
                 error.facts.setdefault("retry after", f"{asked_for:g} seconds, as the server says")
             raise error
-        log.info(
-            "%s; trying again in %.1f s (%d of %d)",
-            error.message,
-            seconds,
-            self._failed,
-            self._limits.retries,
-            extra={"event": "retry", "reason": error.message, "seconds": seconds, "attempt": self._failed},
-        )
-        if self._told:
-            self._told(f"{error.message}; trying again in {seconds:.1f} s")
+        again = f"trying again in {seconds:.1f} s ({self._failed} of {self._limits.retries})"
+        level = logging.WARNING
+        tell(log, "retry", "%s; %s", error.message, again, level=level, reason=error.message, seconds=seconds)
         self._pause(seconds)
         return asked_for or 0.0
 

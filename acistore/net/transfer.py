@@ -13,6 +13,7 @@ from typing import NoReturn, Protocol
 
 from acistore.config import Limits
 from acistore.errors import DiskFull, LimitExceeded, NetworkError, TransferFailed
+from acistore.events import tell
 from acistore.net.answers import Answer, unexpected
 from acistore.net.client import Client
 from acistore.net.freshness import Validators, freshness, strong_validators
@@ -125,16 +126,17 @@ def download(
     A 4xx is ResourceNotFound; other errors are the client's.
     """
     job = _Download(client, url, into, limit=limit, reader=reader or _Nobody(), progress=progress or Silent())
-    retries = Retries(client.limits, pause=client.pause, told=job.progress.step)
+    retries = Retries(client.limits, pause=client.pause)
     while True:
         before = job.furthest
         try:
             return job.attempt(known)
         except _Stale as stale:
-            log.info("%s is downloaded from the beginning: %s", url, stale, extra={"event": "restart", "url": url})
+            job.decide("restart", str(stale))
         except NetworkError as error:
             asked_for = retries.wait(error, progress=job.furthest > before and not job.too_slow)
             job.floor.excuse(asked_for)
+            job.progress.decided(url, "retry", error.message)
 
 
 class _Stale(Exception):
@@ -159,6 +161,11 @@ class _Download:
         self._fed: int | None = None  # bytes that the reader has; None before it was told to start
         self._received = 0
         self._answers = 1 if into.size else 0
+
+    def decide(self, what: str, why: str) -> None:
+        """Tells of a decision about this download."""
+        tell(log, what, "%s: %s: %s", self._url, what, why, url=self._url)
+        self.progress.decided(self._url, what, why)
 
     def attempt(self, known: Validators | None) -> Transfer:
         """Asks for what is missing, and takes it. Raises NetworkError when that doesn't succeed."""
@@ -199,9 +206,12 @@ class _Download:
         """Where in the whole the body begins: 0, after all that was there is forgotten, unless it goes on."""
         if here and answer.status == 206:
             self._check_range(answer, here)
+            self.decide("resume", f"{here} bytes are there already")
             return here
         if here and _are_same(self._into.note or {}, strong_validators(answer.headers)):
             return 0  # a server that ignores ranges: the same once more
+        if here:
+            self.decide("restart", "it has changed, or its server can't go on")
         self._begin(answer)
         return 0
 

@@ -10,7 +10,7 @@ import random
 import sqlite3
 import tarfile
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from sqlalchemy.schema import CreateTable
 from acistore.errors import AcistoreError
 from acistore.naming import ImageName
 from acistore.store import Admission, Remote, Store, StoredImage, schema
+from acistore.store.spool import SpoolFile
 from tests.images import entry, image, manifest, tar
 
 REVISIONS = Path(__file__).parent.parent / "store" / "revisions"
@@ -207,6 +208,34 @@ def fetch(directory: Path, done: Done) -> None:
             spool.flush()
             store.add(spool, remote=_remote(2), latest=True)
         done()
+
+
+def half_fetched(directory: Path) -> None:
+    """A fetch broke off; what had come is kept."""
+    two_images(directory)
+    with Store.open(directory) as store, _spooled(store) as spool:
+        spool.begin({"etag": "1"})
+        spool.write(SECOND[: len(SECOND) // 2])
+        spool.keep = True
+
+
+@write_path(half_fetched)
+def fetch_resumed(directory: Path, done: Done) -> None:
+    """As the fetcher does it: goes on where the last one ended, or begins anew where it can't."""
+    with Store.open(directory) as store:
+        with _spooled(store) as spool:
+            spool.keep = True
+            if spool.note is None:
+                spool.begin({"etag": "1"})
+            spool.write(SECOND[spool.size :])
+            spool.flush()
+            store.add(spool, remote=_remote(2), latest=True)
+            spool.keep = False
+        done()
+
+
+def _spooled(store: Store) -> AbstractContextManager[SpoolFile]:
+    return store.spool.file(URL, waiting=lambda: None, resume=True)
 
 
 @write_path(two_images)

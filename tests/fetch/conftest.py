@@ -11,6 +11,7 @@ import trustme
 
 from acistore.config import Config, Limits
 from acistore.fetch import Fetched, Fetcher
+from acistore.progress import DECISIONS
 from acistore.store import Store
 from acistore.trust.keystore import TrustStore
 from tests.fileserver import File, Site
@@ -101,6 +102,7 @@ class Operator:
     store: Store
     trust: TrustStore
     said: list[str] = field(default_factory=list)
+    decisions: list[tuple[str, str, str]] = field(default_factory=list)
 
     def trusts(self, key: SigningKey, prefix: str | None = NAME) -> None:
         self.trust.add(key.public(), prefix=prefix, source="test", layer="local")
@@ -141,6 +143,10 @@ class Operator:
     def start(self, what: str, total: int | None, done: int = 0) -> Self:
         self.said.append(f"{what} ({total})")
         return self
+
+    def decided(self, about: str, what: str, why: str) -> None:
+        assert what in DECISIONS
+        self.decisions.append((about, what, why))
 
     def advance(self, count: int) -> None:
         pass

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM in the middle of downloads: the command ends at once, and the next one goes on."""
 
+import os
 import signal
 import subprocess
 import time
@@ -29,7 +30,7 @@ def variables(config: Config) -> dict[str, str]:
 def published(unsteady: Unsteady, count: int) -> list[str]:
     """The URLs of images whose servers say nothing more after half of each."""
     for number in range(count):
-        archive = image(f"example.com/n{number}", {"data": bytes([number]) * 3_000_000})
+        archive = image(f"example.com/n{number}", {"data": os.urandom(3 << 20)})
         file, _ = unsteady.publish(archive, f"n{number}.aci")
         file.stuck_at = len(file.body) // 2
     return [unsteady.url(f"n{number}.aci") for number in range(count)]
@@ -59,11 +60,14 @@ def interrupted(urls: list[str], config: Config, number: int) -> tuple[int, str,
 
 
 def wait_for_all(spool: Path, count: int) -> None:
-    while len(list(spool.glob("*.json"))) < count:
-        pass
+    """Until so many downloads have begun, and something of each is on the disk."""
+    while True:
+        notes = list(spool.glob("*.json"))
+        if len(notes) == count and all(note.with_suffix("").stat().st_size for note in notes):
+            return
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_signal_ends_it_at_once_and_the_next_one_goes_on(
     unsteady: Unsteady, operator: Operator, number: int, code: int, count: int
@@ -77,13 +81,14 @@ def test_a_signal_ends_it_at_once_and_the_next_one_goes_on(
     assert operator.store.list() == []
     sizes = operator.partials()
     assert len(sizes) == count
+    assert all(sizes)
     for file in unsteady.site.files.values():
         file.stuck_at = None
     done = spawn("fetch", *urls, **variables(operator.config))
     assert done.code == 0, done.err
     assert len(done.out.splitlines()) == count
     images = [file for path, file in unsteady.site.files.items() if path.endswith(".aci")]
-    assert all(file.ranges[-1] for file in images if sizes[0])
+    assert sorted(int(str(file.ranges[-1])[len("bytes=") : -1]) for file in images) == sizes
     assert operator.partials() == []
     with Store.open(operator.config.dir) as store:
         assert store.verify().ok

@@ -51,6 +51,9 @@ class Shown:
         self.told.append((what, total))
         return self
 
+    def decided(self, about: str, what: str, why: str) -> None:
+        self.told.append((about, what, why))
+
     def advance(self, count: int) -> None:
         self.told.append((count,))
 

@@ -209,7 +209,14 @@ class TransferFailed(NetworkError):
 
 
 class LimitExceeded(NetworkError):
-    """A response is larger, slower or more redirected than the limits allow."""
+    """A response is larger, slower or more redirected than the limits allow.
+
+    `option` is the one that sets the limit, named as in the configuration file; None where nobody can.
+    """
+
+    def __init__(self, message: str, *, option: str | None = None) -> None:
+        flag = None if option is None else "--" + option.replace(".", "-").replace("_", "-")
+        super().__init__(message, next_step=flag and f"if it is meant to be so: acistore {flag} …")
 
 
 class InsecureTransport(NetworkError):

@@ -54,7 +54,9 @@ def read_key(source: str, config: Config) -> KeyMaterial:
 
 def _fetch_key(url: str, config: Config) -> KeyMaterial:
     with Client(_for_keys(config)) as client:
-        return KeyMaterial(url, client.get(url, limit=config.limits.key_size).found().body)
+        return KeyMaterial(
+            url, client.get(url, limit=config.limits.key_size, option="limits.key_size").found().body
+        )
 
 
 def _read_key_file(path: Path, config: Config) -> KeyMaterial:
@@ -65,7 +67,7 @@ def _read_key_file(path: Path, config: Config) -> KeyMaterial:
     except OSError as error:
         raise FileUnusable(f"the key file {path} can't be read: {error.strerror}") from error
     if len(material) > limit:
-        raise LimitExceeded(f"the key file {path} is larger than {limit} bytes")
+        raise LimitExceeded(f"the key file {path} is larger than {limit} bytes", option="limits.key_size")
     return KeyMaterial(str(path.absolute()), material)
 
 

@@ -7,6 +7,7 @@ from typing import Self
 from rich import live
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.constrain import Constrain
 from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
@@ -27,6 +28,9 @@ from acistore.cli.output import count, escape
 MOST_ROWS = 8
 # Rows that are none of a meter: how many more there are, the step, and the cursor's.
 _OTHER_ROWS = 3
+# Columns at the right that stay free: a terminal shows Ctrl-C as ^C, and would begin a new line for it, and so
+# put the display one line off.
+_ECHO = 2
 # Columns of the terminal below which there is no room for a bar and a rate, or for a longer bar.
 _NARROW, _WIDE = 64, 100
 
@@ -50,6 +54,7 @@ class Live:
         self._show()
 
     def start(self, what: str, total: int | None, done: int = 0) -> "_Meter":
+        self._step = None  # it has led to this
         meter = _Meter(self._meters, self._meters.add_task(escape(what), total=total, completed=done))
         self._show()
         return meter
@@ -76,7 +81,7 @@ class Live:
             status = Table.grid(Column(), Column(ratio=1), padding=(0, 1), expand=True)
             status.add_row(self._spinner, _CutInTheMiddle(self._step))
             rows.append(status)
-        return Group(*rows)
+        return Constrain(Group(*rows), self._console.width - _ECHO)
 
     def __enter__(self) -> Self:
         self._display = live.Live(

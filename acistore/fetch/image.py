@@ -170,6 +170,7 @@ class ImageFetcher:
 
     def _download(self, url: str, signature_url: str, asked: Asked, *, may_repeat: bool) -> Fetched:
         started = _now()
+        most = self._config.limits.image_size
         with self._spool(url, resume=may_repeat) as spool:
             try:
                 known = self._held.at(url)
@@ -180,7 +181,8 @@ class ImageFetcher:
                         self._client,
                         url,
                         spool,
-                        limit=min(self._config.limits.image_size, asked.size or self._config.limits.image_size),
+                        limit=min(most, asked.size or most),
+                        option="limits.image_size" if (asked.size or most) >= most else None,
                         known=self._conditions(known, claim),
                         progress=self._progress,
                         reader=claim,
@@ -343,6 +345,6 @@ def _copy(path: Path, spool: BinaryIO, claim: Claim, limit: int) -> None:
         while chunk := file.read(COPY_CHUNK):
             size += len(chunk)
             if size > limit:
-                raise LimitExceeded(f"the image {path} is larger than {limit} bytes")
+                raise LimitExceeded(f"the image {path} is larger than {limit} bytes", option="limits.image_size")
             spool.write(chunk)
             claim.feed(chunk)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from acistore.config import Config
 from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged
 from acistore.fetch.asked import is_url, path_of
+from acistore.fetch.places import mirrored
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID
 from acistore.net.client import Client
@@ -91,6 +92,7 @@ class Repairer:
             self._progress.step(f"mending {image.image_name}")
             urls = [each.url for each in store.remotes(image)]
             places = [*urls, *(each.url for each in store.admissions(image) if each.url)]
+            places += [each.image_url for each in mirrored(image.image_name, self._config.mirrors)]
             heal = partial(store.heal, image, limit=min(image.size, self._config.limits.unpacked_size))
             # What another image has in common with it may have been mended with that one.
             well = store.verify([image]).content_ok or self._from_any(places, heal, store, client)
@@ -106,6 +108,7 @@ class Repairer:
         for each in incomplete:
             self._progress.step(f"fetching {each.name} again")
             places = [place for place in (each.remote and each.remote.url, each.admission.url) if place]
+            places += [mirror.image_url for mirror in mirrored(each.name, self._config.mirrors)]
             if each.known and self._from_any(places, partial(self._add_again, store, each), store, client):
                 image = store.get(each.id)
                 if each.pinned:

@@ -25,6 +25,7 @@ from acistore.trust.keystore import TrustStore
 from acistore.trust.policy import Verdict
 
 _PIECE = 1 << 20
+_LIMIT = "limits.signature_size"
 _UNKNOWN = Validators()
 
 
@@ -160,7 +161,10 @@ class Claim:
 
     def _get(self, known: Validators) -> Response:
         return self._client.get(
-            self._place.signature, limit=self._config.limits.signature_size, headers=known.conditions()
+            self._place.signature,
+            limit=self._config.limits.signature_size,
+            headers=known.conditions(),
+            option=_LIMIT,
         )
 
     def _refuse(self, response: Response) -> NoReturn:
@@ -205,7 +209,8 @@ def _read_file(place: Place, shown: str, limit: int) -> bytes:
     except OSError as error:
         raise FileUnusable(f"the signature {place.signature} can't be read: {error.strerror}") from error
     if len(signature) > limit:
-        raise LimitExceeded(f"the signature {place.signature} is larger than {limit} bytes")
+        message = f"the signature {place.signature} is larger than {limit} bytes"
+        raise LimitExceeded(message, option=_LIMIT)
     return signature
 
 

@@ -117,6 +117,8 @@ class Tree:
         if isinstance(error, AcistoreError):
             if asked != root and (parent := next(self._parents(asked), None)):
                 error.facts.setdefault("needed by", str(self._image(parent).image.image_name))
+            if isinstance(self._nodes[root].outcome, Fetched):
+                error.facts.setdefault("stored", f"{root.shown} itself is in the store, without all that it needs")
             for other, failure in others:
                 error.facts.setdefault(other.shown, str(failure))
         return error

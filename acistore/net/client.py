@@ -107,30 +107,41 @@ class Client:
         deadline: float | None = None,
         cut: bool = False,
         headers: Mapping[str, str] | None = None,
+        option: str | None = None,
     ) -> Response:
         """Fetches a page, a signature or a key.
 
-        A body longer than `limit` bytes is cut there with `cut`, and LimitExceeded without. All of it, from the
-        name to the last byte, has to be done in `deadline` seconds, by default the configured ones. What may go
-        better in a moment is tried again within them (`Retries`). A 4xx that is not of this kind is returned, its
-        body cut, for the caller to judge; so is a 304, where `headers` make it a conditional request.
+        A body longer than `limit` bytes is cut there with `cut`, and LimitExceeded without, which then names the
+        `option` that sets the limit. All of it, from the name to the last byte, has to be done in `deadline`
+        seconds, by default the configured ones. What may go better in a moment is tried again within them
+        (`Retries`). A 4xx that is not of this kind is returned, its body cut, for the caller to judge; so is a
+        304, where `headers` make it a conditional request.
         """
         seconds = self.limits.deadline if deadline is None else deadline
         retries = Retries(self.limits, pause=self.pause, end=time.monotonic() + seconds)
         with over_in(seconds):
             while True:
                 try:
-                    return self._get(url, limit, seconds, headers or {}, cut=cut)
+                    return self._get(url, limit, seconds, headers or {}, cut=cut, option=option)
                 except NetworkError as error:
                     retries.wait(error)
 
-    def _get(self, url: str, limit: int, seconds: float, headers: Mapping[str, str], *, cut: bool) -> Response:
+    def _get(
+        self,
+        url: str,
+        limit: int,
+        seconds: float,
+        headers: Mapping[str, str],
+        *,
+        cut: bool,
+        option: str | None,
+    ) -> Response:
         with self.open(url, headers=headers, deadline=seconds) as answer:
             if answer.status == 304 and _CONDITIONS.isdisjoint(headers):
                 raise unexpected(answer)
             cut = cut or answer.status >= 400
             if not cut and (answer.length or 0) > limit:
-                raise _too_long(answer, limit)
+                raise _too_long(answer, limit, option)
             body = bytearray()
             try:
                 for chunk in answer.chunks():
@@ -138,9 +149,11 @@ class Client:
                     if len(body) > limit:
                         break
             except TimeoutError:
-                raise LimitExceeded(f"{answer.url}: not complete after {seconds:g} seconds") from None
+                raise LimitExceeded(
+                    f"{answer.url}: not complete after {seconds:g} seconds", option="limits.deadline"
+                ) from None
             if len(body) > limit and not cut:
-                raise _too_long(answer, limit)
+                raise _too_long(answer, limit, option)
         return Response(str(answer.url), answer.status, answer.headers, bytes(body[:limit]), answer.access)
 
     def is_missing(self, url: str) -> bool:
@@ -182,7 +195,8 @@ class Client:
                 public_only = not self._private_redirects and (public_only or self._is_public(answer))
                 _discard(answer)
                 url = _target(answer)
-            raise LimitExceeded(f"{start}: redirected more than {self.limits.redirects} times")
+            most = self.limits.redirects
+            raise LimitExceeded(f"{start}: redirected more than {most} times", option="limits.redirects")
         except NetworkError as error:
             if url != start:
                 error.facts.setdefault("redirected from", str(start))
@@ -297,5 +311,5 @@ def _discard(answer: Answer) -> None:
     answer.close()
 
 
-def _too_long(answer: Answer, limit: int) -> LimitExceeded:
-    return LimitExceeded(f"{answer.url}: longer than {limit} bytes, the limit")
+def _too_long(answer: Answer, limit: int, option: str | None) -> LimitExceeded:
+    return LimitExceeded(f"{answer.url}: longer than {limit} bytes, the limit", option=option)

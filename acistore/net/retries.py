@@ -46,6 +46,7 @@ class Retries:
 
         `progress`: the try that has just failed brought something. Raises the error when there is no next try.
         """
+        self._pause(0)  # whoever was called off has failed for no other reason
         self._failed = 0 if progress else self._failed
         if not error.transient or self._failed >= self._limits.retries:
             raise error

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 import httpcore
@@ -99,45 +99,53 @@ class Backend(httpcore.NetworkBackend):
                 try:
                     with deadline(_time_left() / (len(addresses) - tried)):
                         connection = _connect(socket.socket(family, kind, protocol), address, self.watch)
-                        return Stream(connection, str(address[0]), self.watch)
+                        return Stream(connection, str(address[0]))
                 except (OSError, OverflowError) as error:
                     failure = error
         raise _connect_failure(failure)
 
 
 class Stream(httpcore.NetworkStream):
-    """One connection, with or without TLS. The socket is non-blocking; waiting is done in one place.
+    """One connection. The socket is non-blocking; waiting is done in one place.
 
     `address` is the one at the other end: that of a proxy, where there is one.
     """
 
-    def __init__(self, connection: socket.socket, address: str, watch: Callable[[socket.socket], object]) -> None:
+    def __init__(self, connection: socket.socket, address: str) -> None:
         connection.setblocking(False)
-        watch(connection)
-        self._watch = watch
         self._socket = connection
         self.address = address
         self._buffer = memoryview(bytearray(READ_SIZE))
+        self._broken: OSError | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Bytes as soon as there are any, and as many as there are, up to READ_SIZE; none at the end.
 
         `max_bytes` is httpcore's habit of 64 KiB and isn't kept to: its parser takes any amount.
         """
+        return bytes(self.receive(timeout))
+
+    def receive(self, timeout: float | None = None) -> memoryview:
+        """As `read`, but good only until the next call."""
         with deadline(timeout):
             try:
+                if self._broken:
+                    raise self._broken
                 filled = count = self._waiting(partial(self._socket.recv_into, self._buffer), select.POLLIN)
-                while count and filled < READ_SIZE:
-                    try:
-                        count = self._socket.recv_into(self._buffer[filled:])
-                    except (BlockingIOError, ssl.SSLWantReadError):
-                        break
-                    filled += count
             except TimeoutError as error:
                 raise httpcore.ReadTimeout(error) from error
             except OSError as error:
                 raise httpcore.ReadError(error) from error
-        return bytes(self._buffer[:filled])
+        while count and filled < READ_SIZE:
+            try:
+                count = self._socket.recv_into(self._buffer[filled:])
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._broken = error  # what came before may say why
+                break
+            filled += count
+        return self._buffer[:filled]
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Writes all of it."""
@@ -152,29 +160,9 @@ class Stream(httpcore.NetworkStream):
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> "Stream | TunnelStream":
+    ) -> "TLSStream":
         """The same connection from here on with TLS; this object is of no use any more."""
-        if isinstance(self._socket, ssl.SSLSocket):
-            return TunnelStream(self, ssl_context, server_hostname, timeout)
-        try:
-            connection = ssl_context.wrap_socket(
-                self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
-            )
-        except (OSError, ValueError) as error:
-            self.close()
-            raise _connect_failure(error) from error
-        try:
-            encrypted = Stream(connection, self.address, self._watch)
-        except OSError as error:
-            connection.close()
-            raise _connect_failure(error) from error
-        try:
-            with deadline(timeout):
-                encrypted._waiting(connection.do_handshake, select.POLLIN)
-        except OSError as error:
-            encrypted.close()
-            raise _connect_failure(error) from error
-        return encrypted
+        return TLSStream(self, ssl_context, server_hostname, timeout)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -196,23 +184,28 @@ class Stream(httpcore.NetworkStream):
                 return operation()
             except BlockingIOError:
                 _wait(self._socket, event)
-            except ssl.SSLWantReadError:
-                _wait(self._socket, select.POLLIN)
-            except ssl.SSLWantWriteError:
-                _wait(self._socket, select.POLLOUT)
         raise TimeoutError
 
 
-class TunnelStream(httpcore.NetworkStream):
-    """TLS within the TLS of a proxy, which sockets can't do by themselves. The deadlines are those of `outer`."""
+class TLSStream(httpcore.NetworkStream):
+    """TLS on a connection, be it one with TLS already (that of a proxy).
+
+    OpenSSL never sees the socket, but is fed with READ_SIZE at most between two looks at the clock: on a socket it
+    would read on for ever where a server sends what it passes over, such as session tickets.
+    """
 
     def __init__(
-        self, outer: Stream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+        self,
+        outer: "Stream | TLSStream",
+        context: ssl.SSLContext,
+        server_hostname: str | None,
+        timeout: float | None,
     ) -> None:
         self._outer = outer
         self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._received, self._to_send, server_hostname=server_hostname)
+        self._buffer = memoryview(bytearray(READ_SIZE))
         try:
+            self._tls = context.wrap_bio(self._received, self._to_send, server_hostname=server_hostname)
             with deadline(timeout):
                 self._exchanging(self._tls.do_handshake)
         except httpcore.TimeoutException as error:
@@ -221,19 +214,28 @@ class TunnelStream(httpcore.NetworkStream):
         except httpcore.NetworkError as error:
             self.close()
             raise httpcore.ConnectError(*error.args) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.close()
             raise httpcore.ConnectError(error) from error
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """As Stream.read."""
+        return bytes(self.receive(timeout))
+
+    def receive(self, timeout: float | None = None) -> memoryview:
+        """As Stream.receive."""
+        filled = 0
         with deadline(timeout):
             try:
-                return self._exchanging(partial(self._tls.read, READ_SIZE))
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""
+                filled = count = self._exchanging(partial(self._decrypt, self._buffer))
+                while count and filled < READ_SIZE:
+                    count = self._decrypt(self._buffer[filled:])
+                    filled += count
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                pass
             except OSError as error:
                 raise httpcore.ReadError(error) from error
+        return self._buffer[:filled]
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Writes all of it."""
@@ -244,13 +246,24 @@ class TunnelStream(httpcore.NetworkStream):
             except OSError as error:
                 raise httpcore.WriteError(error) from error
 
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> "TLSStream":
+        """As Stream.start_tls."""
+        return TLSStream(self, ssl_context, server_hostname, timeout)
+
     def close(self) -> None:
         """Closes the connection."""
         self._outer.close()
 
     def get_extra_info(self, info: str) -> bool | str | None:
         """As Stream.get_extra_info."""
+        if info == "is_readable" and (self._received.pending or self._tls.pending()):
+            return True
         return self._outer.get_extra_info(info)
+
+    def _decrypt(self, into: memoryview) -> int:
+        return cast(int, self._tls.read(len(into), into))  # how many, where there is a buffer
 
     def _exchanging(self, operation: Callable[[], _T]) -> _T:
         """Repeats an operation until it has what it needs from the other side."""
@@ -258,8 +271,9 @@ class TunnelStream(httpcore.NetworkStream):
             try:
                 result = operation()
             except ssl.SSLWantReadError:
-                self._send()
-                data = self._outer.read(READ_SIZE)
+                with suppress(httpcore.WriteError):  # what the other side said before it hung up tells more
+                    self._send()
+                data = self._outer.receive()
                 if data:
                     self._received.write(data)
                 else:

@@ -113,19 +113,23 @@ def download(
     into: Part,
     *,
     limit: int,
+    option: str | None = None,
     known: Validators | None = None,
     progress: Progress | None = None,
     reader: Reader | None = None,
 ) -> Transfer:
     """Downloads `url` into a file, going on with what it holds already if that is a part of the same.
 
-    What breaks off is gone on with after a pause (`Retries`). At most `limit` bytes: LimitExceeded, before the
-    first byte where the server says how many come. `known` are the validators of an earlier download, which make
-    the server answer 304 when nothing has changed. All bytes of the whole go to `reader`, in order, those that
-    were there already too. Slower than the minimum rate: TransferFailed, as for anything else that breaks it off.
-    A 4xx is ResourceNotFound; other errors are the client's.
+    What breaks off is gone on with after a pause (`Retries`). At most `limit` bytes: LimitExceeded, which names
+    the `option` that sets the limit, before the first byte where the server says how many come. `known` are the
+    validators of an earlier download, which make the server answer 304 when nothing has changed. All bytes of the
+    whole go to `reader`, in order, those that were there already too. Slower than the minimum rate:
+    TransferFailed, as for anything else that breaks it off. A 4xx is ResourceNotFound; other errors are the
+    client's.
     """
-    job = _Download(client, url, into, limit=limit, reader=reader or _Nobody(), progress=progress or Silent())
+    job = _Download(
+        client, url, into, limit=limit, option=option, reader=reader or _Nobody(), progress=progress or Silent()
+    )
     retries = Retries(client.limits, pause=client.pause)
     while True:
         before = job.furthest
@@ -147,12 +151,21 @@ class _Download:
     """The state that outlives an attempt. `furthest`: how many bytes of the whole have been here at once."""
 
     def __init__(
-        self, client: Client, url: str, into: Part, *, limit: int, reader: Reader, progress: Progress
+        self,
+        client: Client,
+        url: str,
+        into: Part,
+        *,
+        limit: int,
+        option: str | None,
+        reader: Reader,
+        progress: Progress,
     ) -> None:
         self._client = client
         self._url = url
         self._into = into
         self._limit = limit
+        self._option = option
         self._reader = reader
         self.progress = progress
         self.floor = RateFloor(client.limits.minimum_rate, client.limits.rate_window, time.monotonic())
@@ -172,7 +185,7 @@ class _Download:
         self.too_slow = False
         here = self._catch_up()
         if here > self._limit:
-            raise _too_large(self._url, here, self._limit)
+            raise self._too_large(self._url, here)
         headers = _resuming(here, self._into.note or {}) if here else known.conditions() if known else {}
         conditional = not here and bool(headers)
         asked_at = time.time()
@@ -249,7 +262,7 @@ class _Download:
         length = None if answer.length is None else position + answer.length
         total = _total(answer) if answer.status == 206 else length
         if max(total or 0, length or 0) > self._limit:
-            raise _too_large(answer.url, max(total or 0, length or 0), self._limit)
+            raise self._too_large(answer.url, max(total or 0, length or 0))
         here = self._fed or 0
         require_room(str(answer.url), None if length is None else length - here, self._into)
         self._into.seek(0, os.SEEK_END)
@@ -270,7 +283,7 @@ class _Download:
         fed = self._fed or 0
         new = chunk[max(0, fed - position) :]
         if fed + len(new) > self._limit:
-            raise _too_large(answer.url, None, self._limit)
+            raise self._too_large(answer.url, None)
         if new:
             self._into.write(new)
             self._reader.feed(new)
@@ -287,6 +300,10 @@ class _Download:
                 yield chunk
         except TimeoutError:
             raise self._slow(answer, limits) from None
+
+    def _too_large(self, url: object, size: int | None) -> LimitExceeded:
+        found = "more" if size is None else f"{size} bytes, more"
+        return LimitExceeded(f"{url}: {found} than {self._limit} bytes, the limit", option=self._option)
 
     def _slow(self, answer: Answer, limits: Limits) -> TransferFailed:
         self.too_slow = True
@@ -344,8 +361,3 @@ def require_room(what: str, size: int | None, into: _File) -> None:
             facts={"free": f"{free} bytes", "needed": f"{size} bytes, and more when it is stored"},
             next_step="acistore gc",
         )
-
-
-def _too_large(url: object, size: int | None, limit: int) -> LimitExceeded:
-    found = "more" if size is None else f"{size} bytes, more"
-    return LimitExceeded(f"{url}: {found} than {limit} bytes, the limit")

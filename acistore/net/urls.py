@@ -6,7 +6,9 @@ import httpx
 
 from acistore.errors import ConnectionFailed
 
-_BEFORE_HOST = re.compile(r"(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?/{0,2}).*@", re.DOTALL)
+_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]{0,20}:(?=/)", re.ASCII)
+# Characters of what is no URL, in a message.
+_LONGEST = 200
 
 
 def parse(text: str) -> httpx.URL:
@@ -17,17 +19,19 @@ def parse(text: str) -> httpx.URL:
         # The reason quotes the port, say, which in fact may be the first half of a password.
         reason = "" if "@" in text else f": {error}"
         raise ConnectionFailed(f"{shown(text)}: not a URL{reason}") from None
-    if url.scheme not in ("https", "http") or not url.host or (url.port or 0) > 65535:
+    if url.scheme not in ("https", "http") or not url.host or not 0 < (url.port or 443) <= 65535:
         raise ConnectionFailed(f"{shown(text)}: not an https:// URL of some host")
     return url
 
 
 def shown(text: str) -> str:
-    """A URL, or what should be one, for a message."""
+    """A URL, or what should be one, for a message. What is none is cut, and loses all before an @."""
     try:
         url = httpx.URL(text)
         if url.host:
             return str(url.copy_with(username=None, password=None)) if url.userinfo else text
     except (httpx.InvalidURL, ValueError, TypeError):
         pass
-    return _BEFORE_HOST.sub(r"\1", text)
+    before, mark, after = text.rpartition("@")
+    scheme = _SCHEME.match(before)
+    return ((scheme[0] + "//" if scheme else "") + after if mark else text)[:_LONGEST]

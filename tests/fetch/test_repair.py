@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from acistore.config import Limits
+from acistore.config import Limits, Mirror
 from acistore.errors import StoreTooNew
 from acistore.fetch.repair import Repaired, Repairer
 from acistore.store import Store, StoredImage
@@ -349,3 +349,12 @@ def test_a_newer_store_is_refused_and_left_alone(shop: Operator) -> None:
     with pytest.raises(StoreTooNew):
         repair(shop)
     assert (shop.config.dir / "acistore.db").read_bytes() == before
+
+
+def test_a_mirror_may_help_where_the_source_has_gone(shop: Operator, publisher: Publisher) -> None:
+    publisher.web.put("mirror.test", "app.aci", served(APP))
+    shop.config = replace(shop.config, mirrors=(Mirror(HOST, "https://mirror.test/app.{ext}"),))
+    publisher.web.remove(HOST, ACI)
+    rot(shop.config.dir, OWN)
+    assert repair(shop).report.ok
+    assert held(shop)[NAME] == APP

@@ -60,13 +60,17 @@ class Downloads:
         """One run; what came, and what was told of it. What it could not finish stays for the next one."""
         config = replace(Config(), limits=limits)
         self.reader = Reader()
-        with Client(config, pause=self.pauses.append) as client, self.spool() as spool:
+        with Client(config, pause=self._pause) as client, self.spool() as spool:
             transfer = download(client, self.url, spool, limit=limit, reader=self.reader)
             spool.seek(0)
             content = spool.read()
             spool.keep = False
         assert self.reader.seen == content
         return content, transfer
+
+    def _pause(self, seconds: float) -> None:
+        if seconds:
+            self.pauses.append(seconds)
 
     def left(self) -> int:
         """Bytes that are kept for the next run."""

@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 SOURCES = acistore migrations tests benchmarks
 
-.PHONY: demo test crash lint format bench bench-growth bench-memory clean
+.PHONY: demo test crash lint format bench bench-several bench-growth bench-memory clean
 
 demo: .venv/.demo-ready
 	@$(BIN)/python -m tests.demo
@@ -29,6 +29,9 @@ format: .venv/.dev-ready
 
 bench: .venv/.dev-ready
 	$(BIN)/python -m benchmarks.fetch
+
+bench-several: .venv/.dev-ready
+	$(BIN)/python -m benchmarks.several
 
 # Both take minutes and gigabytes; what they measure stands at the top of each module, options come with --help.
 bench-growth: .venv/.dev-ready

@@ -15,26 +15,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
 
 from acistore.config import Config
 from acistore.trust.keystore import TrustStore
+from benchmarks.processes import Run, measured
 from tests.gpg import KeyMaker
 from tests.rootfs import debian_tar
 from tests.web import WebSite
 
 HOST = "localhost"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a whole process and what it started: wall seconds, peak memory of the largest one in MiB."""
-
-    seconds: float
-    memory: float
 
 
 def main() -> None:
@@ -73,7 +65,8 @@ def main() -> None:
         for number in range(options.runs + 1):
             for name, (prepare, command) in contestants.items():
                 prepare()
-                run = _run(command, environment, top / "work")
+                (top / "work" / "tree").mkdir(parents=True, exist_ok=True)
+                run = measured(command, environment, top / "work")
                 if number:  # the first round warms the caches
                     runs[name].append(run)
         _print(runs, len(served))
@@ -90,26 +83,6 @@ def _print(runs: Mapping[str, Sequence[Run]], size: int) -> None:
             f"{name:36}{median:9.2f}{min(seconds):8.2f}{max(seconds):8.2f}{size / median / 1e6:8.0f}"
             f"{max(run.memory for run in each):7.0f}{ratio:10.2f}"
         )
-
-
-# A process that is forked from a large one counts the large one's memory as its own: so a small one does it.
-_MEASURE = """
-import resource, subprocess, sys, time
-started = time.perf_counter()
-code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
-seconds = time.perf_counter() - started
-print(code, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-"""
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str], directory: Path) -> Run:
-    (directory / "tree").mkdir(parents=True, exist_ok=True)
-    measure = [sys.executable, "-S", "-c", _MEASURE, *command]
-    done = subprocess.run(measure, env=environment, cwd=directory, stdout=subprocess.PIPE, text=True, check=True)
-    code, seconds, memory = done.stdout.split()
-    if code != "0":
-        sys.exit(f"{command} failed with {code}")
-    return Run(float(seconds), float(memory))
 
 
 def _shell(url: str, consumer: str) -> list[str]:

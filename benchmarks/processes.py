@@ -26,6 +26,16 @@ class Run:
     memory: float
 
 
+def measured(command: Sequence[str], environment: Mapping[str, str], directory: Path) -> Run:
+    """Runs a command in a directory, its output thrown away. Ends the benchmark when it fails."""
+    measure = [sys.executable, "-S", "-c", _MEASURE, *command]
+    done = subprocess.run(measure, env=environment, cwd=directory, capture_output=True, text=True, check=True)
+    code, seconds, memory = done.stdout.split()
+    if code != "0":
+        sys.exit(f"{' '.join(command)} failed with {code}:\n{done.stderr}")
+    return Run(float(seconds), float(memory))
+
+
 class Acistore:
     """The command, on a store of its own below a directory, with nobody's configuration."""
 
@@ -42,12 +52,7 @@ class Acistore:
 
     def run(self, *arguments: str) -> Run:
         """Runs it, its output thrown away. Ends the benchmark when it fails."""
-        measure = [sys.executable, "-S", "-c", _MEASURE, *self._command(arguments)]
-        done = subprocess.run(measure, env=self._environment, capture_output=True, text=True, check=True)
-        code, seconds, memory = done.stdout.split()
-        if code != "0":
-            sys.exit(f"acistore {' '.join(arguments)} failed with {code}:\n{done.stderr}")
-        return Run(float(seconds), float(memory))
+        return measured(self._command(arguments), self._environment, Path.cwd())
 
     def output(self, *arguments: str) -> str:
         """What it prints."""

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 # Seconds that threads have for clearing up once they were called off. What takes longer (a commit of half a
 # million rows) is left to itself: the store is whole whenever it ends.
-PATIENCE = 10.0
+PATIENCE = 3.0
 
 
 class CalledOff(BaseException):

@@ -297,6 +297,8 @@ def _page_of(response: Response, url: str, name: ImageName, most: int) -> Page:
 
 
 def _outcome(response: Response, page: Page, name: ImageName) -> str:
+    if response.status in (401, 403) and response.access:
+        return f"{phrase(response.status)}; credentials: {response.access.told}"
     if response.status != 200:
         return phrase(response.status)
     if page == Page((), ()):

@@ -17,9 +17,10 @@ from pathlib import Path
 import trustme
 
 from acistore.naming import ImageName
+from tests.fileserver import Site
 from tests.gpg import KeyMaker, SigningKey
 from tests.rootfs import copy_own_files
-from tests.web import WebSite
+from tests.web import RawServer, WebSite
 
 TOP = Path(".demo")
 HOST = "example.com"
@@ -39,12 +40,14 @@ def main() -> None:
     """The story, in order."""
     shutil.rmtree(TOP, ignore_errors=True)
     (TOP / "web").mkdir(parents=True)
-    with KeyMaker() as maker, WebSite((TOP / "web").absolute(), trustme.CA()) as web:
+    authority = trustme.CA()
+    with KeyMaker() as maker, WebSite((TOP / "web").absolute(), authority) as web:
         key = maker.key(f"Release team <release@{HOST}>")
         operator = Operator(web)
         archive = publish(web, key)
         find_and_trust(operator, key)
         fetch_and_look(operator, archive)
+        break_off(operator, web, authority)
         refuse(operator, web, maker, archive)
         remove_and_collect(operator)
         serve(web, key, archive)
@@ -163,6 +166,19 @@ def fetch_and_look(operator: Operator, archive: bytes) -> None:
         sys.exit("the exported tar is not the published one")
     exported.unlink()
     operator.run("verify")
+
+
+def break_off(operator: Operator, web: WebSite, authority: trustme.CA) -> None:
+    say("The server breaks off", "in the middle, and is down for a moment. The download goes on where it stopped.")
+    site = Site()
+    for path in ("index.html", f"{PLACE}.aci", f"{PLACE}.aci.asc"):
+        site.put(path, (TOP / "web" / "hosts" / HOST / path).read_bytes())
+    image = site.files[f"/{PLACE}.aci"]
+    image.cuts = [len(image.body) // 3, 0]
+    with RawServer(site, authority.issue_cert(HOST)) as server:
+        web.take_over(HOST, server)
+        operator.run("-v", "fetch", "--no-cache", NAME)
+        web.give_back(HOST)
 
 
 def refuse(operator: Operator, web: WebSite, maker: KeyMaker, archive: bytes) -> None:

@@ -164,6 +164,10 @@ class WebSite:
         """From now on connections to ports 80 and 443 of that host go to `server`."""
         self._taken_over[host] = server.port
 
+    def give_back(self, host: str) -> None:
+        """From now on nginx serves that host again."""
+        del self._taken_over[host]
+
     def _port_of(self, host: str, port: int) -> int:
         if port in (80, 443):
             return self._taken_over.get(host, self.plain_port if port == 80 else self.tls_port)

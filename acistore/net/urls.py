@@ -19,7 +19,11 @@ def parse(text: str) -> httpx.URL:
         # The reason quotes the port, say, which in fact may be the first half of a password.
         reason = "" if "@" in text else f": {error}"
         raise ConnectionFailed(f"{shown(text)}: not a URL{reason}") from None
-    if url.scheme not in ("https", "http") or not url.host or not 0 < (url.port or 443) <= 65535:
+    if (
+        url.scheme not in ("https", "http")
+        or not url.host
+        or (url.port is not None and not 0 < url.port < 1 << 16)
+    ):
         raise ConnectionFailed(f"{shown(text)}: not an https:// URL of some host")
     return url
 

@@ -194,7 +194,9 @@ def test_on_a_terminal_one_display_shows_the_download(trusted: Publisher, store:
     assert (seen.code, seen.out) == (0, f"{stored.id}\n")
     assert "downloading" in seen.text
     assert re.search(r"\d+/\d+ bytes|\d/\d+\.\d [kM]B", seen.text)
-    assert seen.screen.endswith("\x1b[?25h\r\x1b[1A\x1b[2K")  # the cursor is back, and the display gone
+    assert seen.screen.rfind("\x1b[?25h") > seen.screen.rfind("\x1b[?25l")  # the cursor is back,
+    after_erasing = seen.screen.rpartition("\x1b[2K")[2]
+    assert not re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", after_erasing).strip()  # and the display gone
     assert "\x1b[3" not in at_terminal("--no-color", "fetch", NAME).screen
     assert "\x1b" not in at_terminal("-q", "fetch", f"{NAME}:1.0", stdout_too=False).screen
     assert "\x1b" not in at_terminal("fetch", f"{NAME}:1.0", TERM="dumb").screen

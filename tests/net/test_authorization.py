@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from acistore.config import Config, Host
 from acistore.errors import AcistoreError, ConnectionFailed, ResourceNotFound
 from acistore.net import Client
 from acistore.net.credentials.kinds import AwsKey, Basic, Bearer
+from tests.cli.running import spawn
 from tests.net.auth import OK, SECRET, Places, basic, header, oauth
 from tests.web import Handler, RawServer, WebSite, answering
 
@@ -244,3 +246,20 @@ def test_a_password_in_a_redirect_is_neither_sent_nor_shown(net: Net, places: Pl
     with Client(config) as client, pytest.raises(AcistoreError) as raised:
         client.get("https://a.com/", limit=LIMIT)
     assert SECRET not in f"{raised.value} {raised.value.facts}" + "".join(traceback.format_exception(raised.value))
+
+
+def test_the_command_shows_no_secret_with_debug(net: Net, places: Places, tmp_path: Path) -> None:
+    net.serve("a.com", answer("401 Unauthorized"))
+    file = places.write("user", "a.json", oauth("a.com"))
+    ran = spawn(
+        "--debug",
+        "--insecure-options=image",
+        "fetch",
+        "https://a.com/app.aci",
+        ACISTORE_DIR=str(tmp_path / "store"),
+        **{f"ACISTORE_{layer.upper()}_CONFIG": str(places.top / layer) for layer in ("system", "local", "user")},
+    )
+    assert ran.code == 3
+    assert f"sent, from {file}" in ran.err
+    assert "Traceback" in ran.err
+    assert SECRET not in ran.out + ran.err

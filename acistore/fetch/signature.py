@@ -168,7 +168,10 @@ class Claim:
         )
 
     def _refuse(self, response: Response) -> NoReturn:
-        """Raises SignatureMissing when the image is there and its signature is not, else ResourceNotFound."""
+        """Raises SignatureMissing when the image is there and its signature is not, else ResourceNotFound: also
+        when it is a matter of who asks."""
+        if response.status in (401, 403):
+            response.found()
         if is_url(self._place.image) and self._client.is_missing(self._place.image):
             raise ResourceNotFound(
                 f"{self._asked.shown} is not published: neither the image nor its signature is there",

@@ -17,8 +17,8 @@ _DEPENDS_ON_WHO_ASKS = frozenset({401, 403})
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer: 2xx, 304 or 4xx, since all others are raised. `url` is where redirects ended; `access` says
-    whether the server was told who asks."""
+    """A whole answer: 2xx, 304 or 4xx, since all others are raised. `url` is where redirects ended, as it may be
+    shown; `access` says whether the server was told who asks."""
 
     url: str
     status: int
@@ -34,10 +34,17 @@ class Response:
 
 
 class Answer:
-    """The headers of an answer that have arrived, and the body that has not. `headers` ignore case."""
+    """The headers of an answer that have arrived, and the body that has not. `headers` ignore case.
 
-    def __init__(self, url: httpx.URL, response: httpcore.Response, access: Access | None = None) -> None:
+    `url` is where redirects ended, `shown` the same for messages: one that a server has sent us to without its
+    query, which may be as good as a password.
+    """
+
+    def __init__(
+        self, url: httpx.URL, shown: str, response: httpcore.Response, access: Access | None = None
+    ) -> None:
         self.url = url
+        self.shown = shown
         self.status = response.status
         self.headers = httpx.Headers(response.headers)
         self.access = access
@@ -45,7 +52,9 @@ class Answer:
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body, where the server says so."""
+        """Bytes of the body, where the server says so, and doesn't send it in chunks (RFC 9112, section 6.3)."""
+        if "transfer-encoding" in self.headers:
+            return None
         length = self.headers.get("content-length", "")
         return int(length) if length.isascii() and length.isdigit() else None
 
@@ -70,7 +79,7 @@ class Answer:
             except httpcore.ReadTimeout as error:
                 raise TimeoutError from error
             except failures.RAISED as error:
-                raise failures.within_body(error, str(self.url), received) from error
+                raise failures.within_body(error, self.shown, received) from error
             if piece is None:
                 return
             received += len(piece)
@@ -82,7 +91,7 @@ class Answer:
 
     def not_found(self) -> ResourceNotFound:
         """The error for a 4xx, for a caller who needed what is there."""
-        return not_found(str(self.url), self.status, self.access)
+        return not_found(self.shown, self.status, self.access)
 
 
 def not_found(url: str, status: int, access: Access | None = None) -> ResourceNotFound:
@@ -96,7 +105,7 @@ def not_found(url: str, status: int, access: Access | None = None) -> ResourceNo
 
 def unexpected(answer: Answer) -> ServerFailed:
     """The error for a status that makes no sense as the answer to what was asked."""
-    return ServerFailed(f"{answer.url}: the server answered {phrase(answer.status)}, which was not asked for")
+    return ServerFailed(f"{answer.shown}: the server answered {phrase(answer.status)}, which was not asked for")
 
 
 def phrase(status: int) -> str:

@@ -31,7 +31,7 @@ from acistore.net.freshness import retry_after
 from acistore.net.retries import Retries
 from acistore.net.routes import Routes
 from acistore.net.sockets import deadline as over_in
-from acistore.net.urls import parse, shown
+from acistore.net.urls import parse, shown, without_query
 from acistore.version import __version__
 
 log = logging.getLogger(__name__)
@@ -150,11 +150,11 @@ class Client:
                         break
             except TimeoutError:
                 raise LimitExceeded(
-                    f"{answer.url}: not complete after {seconds:g} seconds", option="limits.deadline"
+                    f"{answer.shown}: not complete after {seconds:g} seconds", option="limits.deadline"
                 ) from None
             if len(body) > limit and not cut:
                 raise _too_long(answer, limit, option)
-        return Response(str(answer.url), answer.status, answer.headers, bytes(body[:limit]), answer.access)
+        return Response(answer.shown, answer.status, answer.headers, bytes(body[:limit]), answer.access)
 
     def is_missing(self, url: str) -> bool:
         """Whether the server says that nothing is there (404, 410), asked without the body (HEAD)."""
@@ -186,15 +186,17 @@ class Client:
 
     def _follow(self, asked: str, method: str, headers: Mapping[str, str]) -> Answer:
         start = url = parse(asked)
+        told = str(start)
         public_only = False
         try:
             for _ in range(self.limits.redirects + 1):
-                answer = self._send(url, method, headers, public_only=public_only)
+                answer = self._send(url, told, method, headers, public_only=public_only)
                 if answer.status not in _REDIRECTS:
                     return _checked(answer)
                 public_only = not self._private_redirects and (public_only or self._is_public(answer))
                 _discard(answer)
                 url = _target(answer)
+                told = without_query(url)
             most = self.limits.redirects
             raise LimitExceeded(f"{start}: redirected more than {most} times", option="limits.redirects")
         except NetworkError as error:
@@ -208,10 +210,13 @@ class Client:
             return not is_evidently_private(answer.url.host)
         return is_public(answer.address)
 
-    def _send(self, url: httpx.URL, method: str, headers: Mapping[str, str], *, public_only: bool) -> Answer:
+    def _send(
+        self, url: httpx.URL, told: str, method: str, headers: Mapping[str, str], *, public_only: bool
+    ) -> Answer:
+        """Asks one server. The URL is `told` in messages, without what may be secret in it."""
         if url.scheme not in self.schemes:
             raise InsecureTransport(
-                f"{url}: plain HTTP can be read and changed on the way, and is not used",
+                f"{told}: plain HTTP can be read and changed on the way, and is not used",
                 next_step="ask for an https:// address, or allow it with --insecure-options=http",
             )
         ours = {
@@ -223,7 +228,7 @@ class Client:
         }
         proxy = self._routes.proxy_for(url)
         if public_only and proxy and is_evidently_private(url.host):
-            raise failures.private_redirect(str(url), url.host)
+            raise failures.private_redirect(told, url.host)
         pool = self._routes.pool_for(url, public_only=public_only)
         authorized, access = self._doorkeeper.authorize(method, url)
         try:
@@ -233,9 +238,9 @@ class Client:
                 headers=list({**ours, **headers, **authorized.headers}.items()),
                 extensions={"timeout": {"connect": self.limits.connect_timeout}},
             )
-            answer = Answer(url, _exchange(pool, request), access)
+            answer = Answer(url, told, _exchange(pool, request), access)
         except failures.RAISED as error:
-            failure = failures.before_answer(error, str(url))
+            failure = failures.before_answer(error, told)
             # A host that nobody knows or that isn't up is told at once: it may have been mistyped.
             failure.transient = failure.transient or (
                 isinstance(failure, ConnectionFailed) and url.netloc in self._answered
@@ -245,9 +250,9 @@ class Client:
             raise failure from error
         if answer.status == 407 and proxy:
             answer.close()
-            raise failures.proxy_authentication(str(url))
+            raise failures.proxy_authentication(told)
         self._answered.add(url.netloc)
-        tell(log, "request", "%s %s: %d", method, url, answer.status, level=logging.DEBUG, status=answer.status)
+        tell(log, "request", "%s %s: %d", method, told, answer.status, level=logging.DEBUG, status=answer.status)
         return answer
 
 
@@ -271,15 +276,16 @@ def _exchange(pool: httpcore.ConnectionPool, request: httpcore.Request) -> httpc
 def _target(answer: Answer) -> httpx.URL:
     """Where a redirect leads. Not from https to http: whoever allows plain HTTP allows asking for it, no more."""
     location = answer.headers.get("location")
-    if location is None:
-        raise ServerFailed(f"{answer.url}: a redirect that doesn't say where to")
+    if location is None or len(answer.headers.get_list("location")) > 1:
+        raise ServerFailed(f"{answer.shown}: a redirect that doesn't say where to, or says it twice")
     try:
         target = parse(str(answer.url.join(location)))
     except (ConnectionFailed, httpx.InvalidURL, ValueError):
-        raise ServerFailed(f"{answer.url}: redirects to what can't be fetched: {shown(location)}") from None
+        raise ServerFailed(f"{answer.shown}: redirects to what can't be fetched: {shown(location)}") from None
     if (answer.url.scheme, target.scheme) == ("https", "http"):
+        place = without_query(target)
         raise InsecureTransport(
-            f"{answer.url}: redirects to {target}, and from HTTPS to plain HTTP no redirect is followed",
+            f"{answer.shown}: redirects to {place}, and from HTTPS to plain HTTP no redirect is followed",
             next_step="if plain HTTP will do, ask for the http:// address itself, with --insecure-options=http",
         )
     return target
@@ -289,13 +295,13 @@ def _checked(answer: Answer) -> Answer:
     """Returns the answer when it can be used for anything, else closes it and says why not."""
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if answer.status >= 500 or answer.status in _NOT_NOW:
-        failure = ServerFailed(f"{answer.url}: the server answered {phrase(answer.status)}")
+        failure = ServerFailed(f"{answer.shown}: the server answered {phrase(answer.status)}")
         failure.transient = True
         failure.retry_after = retry_after(answer.headers, time.time())
     elif not (200 <= answer.status < 300 or answer.status == 304 or answer.status >= 400):
         failure = unexpected(answer)
     elif answer.status < 300 and encoding != "identity":
-        failure = ServerFailed(f"{answer.url}: the answer is encoded ({encoding}), which was not asked for")
+        failure = ServerFailed(f"{answer.shown}: the answer is encoded ({encoding}), which was not asked for")
     else:
         return answer
     _discard(answer)
@@ -312,4 +318,4 @@ def _discard(answer: Answer) -> None:
 
 
 def _too_long(answer: Answer, limit: int, option: str | None) -> LimitExceeded:
-    return LimitExceeded(f"{answer.url}: longer than {limit} bytes, the limit", option=option)
+    return LimitExceeded(f"{answer.shown}: longer than {limit} bytes, the limit", option=option)

@@ -42,7 +42,7 @@ class Retries:
         self._asked_for = 0.0
 
     def wait(self, error: NetworkError, *, progress: bool = False) -> float:
-        """Waits for the moment of the next try, and returns for how long the server had asked us to wait.
+        """Waits for the moment of the next try, and returns the seconds of it that the server had not asked for.
 
         `progress`: the try that has just failed brought something. Raises the error when there is no next try.
         """
@@ -63,7 +63,7 @@ class Retries:
         level = logging.WARNING
         tell(log, "retry", "%s; %s", error.message, again, level=level, reason=error.message, seconds=seconds)
         self._pause(seconds)
-        return asked_for or 0.0
+        return seconds if asked_for is None else 0.0
 
     def _own_pause(self) -> float:
         doubled = 2.0 ** min(self._failed - 1, _DOUBLINGS)

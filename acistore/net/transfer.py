@@ -68,11 +68,11 @@ class _Nobody:
 class Transfer:
     """What came of a download.
 
-    `url` is where redirects ended. `status` is 304 when nothing has changed, and then there are no bytes; else
-    200. `size` are the bytes of the whole, `received` those that came now. `disturbed`: the whole was put together
-    from more than one answer, or begun again: what was known of it before may belong to another one. `validators`
-    are what the next conditional request needs; None where nothing may be kept (no-store). `max_age` is for how
-    many seconds from now the server promises that nothing changes, None when it says nothing.
+    `url` is where redirects ended, as it may be shown. `status` is 304 when nothing has changed, and then there
+    are no bytes; else 200. `size` are the bytes of the whole, `received` those that came now. `disturbed`: it took
+    more than one run or answer, or was begun again: what was known of it before may belong to another one.
+    `validators` are what the next conditional request needs; None where nothing may be kept (no-store). `max_age`
+    is for how many seconds from now the server promises that nothing changes, None when it says nothing.
     """
 
     url: str
@@ -90,7 +90,7 @@ class RateFloor:
     def __init__(self, minimum: int, window: float, now: float) -> None:
         self._least = minimum * window
         self._window = window
-        self._began = now
+        self._began = self._halted = now
         self._received = 0
 
     def is_kept(self, count: int, now: float) -> bool:
@@ -102,9 +102,14 @@ class RateFloor:
         self._began, self._received = now, 0
         return kept
 
-    def excuse(self, seconds: float) -> None:
-        """Doesn't count a pause that the server has asked for."""
-        self._began += seconds
+    def halt(self, now: float) -> None:
+        """Nothing can come from the moment `now` on, until it goes on."""
+        self._halted = now
+
+    def go_on(self, now: float, *, own_pause: float = 0.0) -> None:
+        """Bytes may come again. Of the time since the halt only `own_pause` seconds count: a server that hangs up
+        after each byte is slow as well."""
+        self._began += now - self._halted - own_pause
 
 
 def download(
@@ -138,8 +143,7 @@ def download(
         except _Stale as stale:
             job.decide("restart", str(stale))
         except NetworkError as error:
-            asked_for = retries.wait(error, progress=job.furthest > before and not job.too_slow)
-            job.floor.excuse(asked_for)
+            job.own_pause = retries.wait(error, progress=job.furthest > before and not job.was_slow)
             job.progress.decided(url, "retry", error.message)
 
 
@@ -148,7 +152,12 @@ class _Stale(Exception):
 
 
 class _Download:
-    """The state that outlives an attempt. `furthest`: how many bytes of the whole have been here at once."""
+    """The state that outlives an attempt.
+
+    `furthest`: how many bytes of the whole have been here at once. `was_slow`: it was slower than allowed once;
+    from then on the tries are counted, whatever they bring. `own_pause`: seconds that we have just waited by
+    ourselves.
+    """
 
     def __init__(
         self,
@@ -170,10 +179,12 @@ class _Download:
         self.progress = progress
         self.floor = RateFloor(client.limits.minimum_rate, client.limits.rate_window, time.monotonic())
         self.furthest = into.size
-        self.too_slow = False
+        self.was_slow = False
+        self.own_pause = 0.0
         self._fed: int | None = None  # bytes that the reader has; None before it was told to start
         self._received = 0
-        self._answers = 1 if into.size else 0
+        self._disturbed = bool(into.size)
+        self._begun = False
 
     def decide(self, what: str, why: str) -> None:
         """Tells of a decision about this download."""
@@ -182,7 +193,6 @@ class _Download:
 
     def attempt(self, known: Validators | None) -> Transfer:
         """Asks for what is missing, and takes it. Raises NetworkError when that doesn't succeed."""
-        self.too_slow = False
         here = self._catch_up()
         if here > self._limit:
             raise self._too_large(self._url, here)
@@ -262,12 +272,13 @@ class _Download:
         length = None if answer.length is None else position + answer.length
         total = _total(answer) if answer.status == 206 else length
         if max(total or 0, length or 0) > self._limit:
-            raise self._too_large(answer.url, max(total or 0, length or 0))
+            raise self._too_large(answer.shown, max(total or 0, length or 0))
         here = self._fed or 0
-        require_room(str(answer.url), None if length is None else length - here, self._into)
+        require_room(answer.shown, None if length is None else length - here, self._into)
         self._into.seek(0, os.SEEK_END)
-        self._answers += 1
-        meter = self.progress.start(f"downloading {answer.url}", total, position)
+        self._disturbed = self._disturbed or self._begun
+        self._begun = True
+        meter = self.progress.start(f"downloading {answer.shown}", total, position)
         try:
             for chunk in self._paced(answer):
                 self._take(chunk, position, answer, meter)
@@ -275,7 +286,7 @@ class _Download:
         finally:
             meter.done()
         if total is not None and position != total:
-            raise TransferFailed(f"{answer.url}: ended after {position} of {total} bytes")
+            raise TransferFailed(f"{answer.shown}: ended after {position} of {total} bytes")
 
     def _take(self, chunk: bytes, position: int, answer: Answer, meter: Meter) -> None:
         self._received += len(chunk)
@@ -283,7 +294,7 @@ class _Download:
         fed = self._fed or 0
         new = chunk[max(0, fed - position) :]
         if fed + len(new) > self._limit:
-            raise self._too_large(answer.url, None)
+            raise self._too_large(answer.shown, None)
         if new:
             self._into.write(new)
             self._reader.feed(new)
@@ -293,6 +304,8 @@ class _Download:
     def _paced(self, answer: Answer) -> Iterator[bytes]:
         """The chunks of the body, as long as they come fast enough."""
         limits = self._client.limits
+        self.floor.go_on(time.monotonic(), own_pause=self.own_pause)
+        self.own_pause = 0.0
         try:
             for chunk in answer.chunks(patience=limits.rate_window):
                 if not self.floor.is_kept(len(chunk), time.monotonic()):
@@ -300,15 +313,17 @@ class _Download:
                 yield chunk
         except TimeoutError:
             raise self._slow(answer, limits) from None
+        finally:
+            self.floor.halt(time.monotonic())
 
     def _too_large(self, url: object, size: int | None) -> LimitExceeded:
         found = "more" if size is None else f"{size} bytes, more"
         return LimitExceeded(f"{url}: {found} than {self._limit} bytes, the limit", option=self._option)
 
     def _slow(self, answer: Answer, limits: Limits) -> TransferFailed:
-        self.too_slow = True
+        self.was_slow = True
         return TransferFailed(
-            f"{answer.url}: slower than {limits.minimum_rate} bytes a second over {limits.rate_window:g} seconds"
+            f"{answer.shown}: slower than {limits.minimum_rate} bytes a second over {limits.rate_window:g} seconds"
         )
 
     def _transfer(self, answer: Answer, asked_at: float, status: int) -> Transfer:
@@ -319,11 +334,11 @@ class _Download:
             noted = Validators(note.get("etag"), note.get("last_modified")) if status == 200 else Validators()
             validators = Validators.of(answer.headers) or noted
         return Transfer(
-            url=str(answer.url),
+            url=answer.shown,
             status=status,
             size=0 if status == 304 else self._into.size,
             received=self._received,
-            disturbed=self._answers > 1,
+            disturbed=self._disturbed,
             validators=validators,
             max_age=age.seconds,
         )

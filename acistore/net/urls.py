@@ -28,6 +28,11 @@ def parse(text: str) -> httpx.URL:
     return url
 
 
+def without_query(url: httpx.URL) -> str:
+    """A URL that a server has sent us to, for a message: its query may be as good as a password (a signed URL)."""
+    return f"{url.copy_with(query=None)}?…" if url.query else str(url)
+
+
 def shown(text: str) -> str:
     """A URL, or what should be one, for a message. What is none is cut, and loses all before an @."""
     try:

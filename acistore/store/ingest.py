@@ -39,6 +39,8 @@ PENDING_BODIES = 256
 PENDING_SIZE = 4 << 20
 # Times that an ingest is done again because bodies which it relied on were collected meanwhile.
 REPLAYS = 5
+# Bytes of a plain tar that are looked through, on a full disk, for how much room would have been enough: seconds.
+MOST_COUNTED = 4 << 30
 
 Admit = Callable[[ImageID, ImageManifest], Admission]
 
@@ -105,8 +107,16 @@ def write_contents(
         if not is_full(error):
             raise
         os.ftruncate(file.fileno(), 0)  # room for others, while it is counted how much would have been enough
-        needed = _new_size(archive, disk, limit, lost)
-        raise disk.workspace.full(f"more than {needed} bytes, for what is new in the image") from error
+        raise disk.workspace.full(_needed(archive, disk, limit, lost)) from error
+
+
+def _needed(archive: BinaryIO, disk: Disk, limit: int, lost: frozenset[bytes]) -> str:
+    """How much room would have been enough, as far as that can be counted in a few seconds."""
+    try:
+        size = _new_size(archive, disk, min(limit, MOST_COUNTED), lost)
+    except ArchiveRefused:
+        return f"not counted: unpacked the image is larger than {MOST_COUNTED} bytes, or it is damaged"
+    return f"more than {size} bytes, for what is new in the image"
 
 
 def _new_size(archive: BinaryIO, disk: Disk, limit: int, lost: frozenset[bytes]) -> int:

@@ -1,6 +1,8 @@
 """Downloads that break off: gone on with in this run and in the next, and always with the right bytes."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,6 +49,8 @@ class Downloads:
     def __init__(self, workspace: Workspace, url: str) -> None:
         self.workspace = workspace
         self.url = url
+        self.reader_kind = Reader
+        self.skips_pauses = True
         self.reader = Reader()
         self.pauses: list[float] = []
 
@@ -59,8 +63,11 @@ class Downloads:
     def run(self, limits: Limits = QUICK, *, limit: int = 1 << 20) -> tuple[bytes, Transfer]:
         """One run; what came, and what was told of it. What it could not finish stays for the next one."""
         config = replace(Config(), limits=limits)
-        self.reader = Reader()
-        with Client(config, pause=self._pause) as client, self.spool() as spool:
+        self.reader = self.reader_kind()
+        with (
+            Client(config, pause=self._pause if self.skips_pauses else time.sleep) as client,
+            self.spool() as spool,
+        ):
             transfer = download(client, self.url, spool, limit=limit, reader=self.reader)
             spool.seek(0)
             content = spool.read()
@@ -354,3 +361,27 @@ def test_whatever_happens_the_bytes_are_right(
             assert content == BODY
             return
     raise AssertionError("more failures than cuts")
+
+
+def test_a_server_that_hangs_up_after_every_byte_is_too_slow(serve: Serve) -> None:
+    file = File(BODY, cuts=[1] * 10_000)
+    limits = replace(QUICK, minimum_rate=1 << 20, rate_window=0.2, retry_delay=0.02, retries=2)
+    with serve(file) as served:
+        served.downloads.skips_pauses = False
+        with pytest.raises(TransferFailed):
+            served.downloads.run(limits)
+    assert len(file.ranges) < 200
+
+
+def test_who_reads_along_may_take_its_time(serve: Serve) -> None:
+    file = File(BODY, cuts=[100_000, 50_000])
+    limits = replace(QUICK, minimum_rate=1 << 20, rate_window=0.3)
+    with serve(file) as served:
+
+        class Slow(Reader):
+            def restart(self) -> None:
+                super().restart()
+                threading.Event().wait(0.5)
+
+        served.downloads.reader_kind = Slow
+        assert served.downloads.run(limits)[0] == BODY

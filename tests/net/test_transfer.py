@@ -208,11 +208,13 @@ def test_the_rate_of_a_chunk_that_comes_late_counts_the_time_that_it_took() -> N
     assert RateFloor(minimum=100, window=10, now=0).is_kept(1100, now=11)
 
 
-def test_a_pause_that_the_server_wants_does_not_count() -> None:
+def test_only_time_in_which_bytes_can_come_and_our_own_pauses_count() -> None:
     floor = RateFloor(minimum=100, window=10, now=0)
-    floor.excuse(100)
-    assert floor.is_kept(1, now=105)
-    assert not floor.is_kept(900, now=110)
+    assert floor.is_kept(1, now=1)
+    floor.halt(now=1)
+    floor.go_on(now=101, own_pause=2)
+    assert floor.is_kept(1, now=107)  # nine seconds of it count
+    assert not floor.is_kept(1, now=108)
 
 
 def test_a_failing_disk_is_not_taken_for_the_network(web: WebSite, spooled: Spooled) -> None:

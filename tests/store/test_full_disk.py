@@ -71,6 +71,18 @@ def test_an_image_that_does_not_fit_says_how_much_it_needs(place: Place) -> None
 
 
 @on_a_disk(size=32 * MIB)
+def test_what_is_wrong_with_an_image_that_does_not_fit_is_not_what_is_told(place: Place) -> None:
+    """It was not read to its end: a bomb, say, may have none."""
+    stored(place, OTHER)
+    archive = image("example.com/new", {f"new/{n}": os.urandom(2_000_000) for n in range(12)})
+    fill(place.disk, but=MIB)
+    with Store.open(place.store) as store, pytest.raises(DiskFull) as caught:
+        add(store, archive[:-1_000_000])
+    assert caught.value.facts["needed"].startswith("not counted")
+    is_whole(place, OTHER)
+
+
+@on_a_disk(size=32 * MIB)
 def test_a_file_that_does_not_fit_into_the_spool_leaves_nothing(place: Place) -> None:
     stored(place, OTHER)
     file = place.elsewhere / "app.aci"

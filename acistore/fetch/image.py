@@ -106,6 +106,8 @@ class ImageFetcher:
                     trust_discovered_keys(name, self._trust, self._config)
         failures = Failures(asked.shown)
         for endpoint in self._endpoints(asked, name, failures):
+            if endpoint.image_url in failures.urls:
+                continue
             try:
                 if not is_url(endpoint.image_url):
                     raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
@@ -172,11 +174,14 @@ class ImageFetcher:
         started = _now()
         most = self._config.limits.image_size
         with self._spool(url, resume=may_repeat) as spool:
+            spool.keep = True  # what was there already, until it turns out to be of no use
             try:
                 known = self._held.at(url)
                 if known and known[0].fetched_at > started and self._held.is_admitted(known[1]):
+                    spool.keep = False
                     return self._reuse(known[1], known[0], asked)  # somebody else was here meanwhile
                 with self._claim(_place(url, signature_url, known, self._held), asked) as claim:
+                    spool.keep = False
                     transfer = download(
                         self._client,
                         url,
@@ -198,7 +203,7 @@ class ImageFetcher:
                             raise _Disturbed(error.message) from error
                         raise
             except BaseException as error:
-                spool.keep = _can_be_gone_on_with(error)
+                spool.keep = spool.keep or _can_be_gone_on_with(error)
                 raise
         self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=url)
         return Fetched(image, url, remote.fetched_at, False, transfer.received)

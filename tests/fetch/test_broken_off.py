@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from acistore.errors import BadSignature, SignatureMissing, TransferFailed, UntrustedSigner
+from acistore.errors import BadSignature, NoTrustedKey, SignatureMissing, TransferFailed, UntrustedSigner
 from acistore.fetch import Fetcher
 from tests.fetch.conftest import Operator, Unsteady, app, served
 from tests.fileserver import File
@@ -105,6 +105,20 @@ def test_a_refused_image_leaves_no_partial_download(
     with pytest.raises(UntrustedSigner):
         trusting.fetch(unsteady.url())
     assert trusting.partials() == []
+
+
+def test_what_has_come_stays_while_its_signer_is_not_trusted(unsteady: Unsteady, trusting: Operator) -> None:
+    file, _ = unsteady.publish(LARGE)
+    file.cuts = [len(file.body) // 2]
+    with pytest.raises(TransferFailed):
+        once(trusting).fetch(unsteady.url())
+    trusting.trust.remove(unsteady.key.fingerprint, prefix="example.com/app")
+    with pytest.raises(NoTrustedKey):
+        trusting.fetch(unsteady.url())
+    assert trusting.partials() == [len(file.body) // 2]
+    trusting.trusts(unsteady.key)
+    trusting.fetch(unsteady.url())
+    assert file.sent == len(file.body)
 
 
 # --- signatures that are put off

@@ -146,3 +146,10 @@ def test_what_was_left_of_a_mirror_stays_when_all_fail(unsteady: Unsteady, trust
     with pytest.raises((TransferFailed, ServerFailed)):
         trusting.fetch(WANTED)
     assert trusting.partials() == [100]
+
+
+def test_a_place_that_has_failed_is_not_asked_twice(publisher: Publisher, trusting: Operator) -> None:
+    mirrored(trusting, "https://example.com/acis/{name}-{version}.{ext}")
+    with pytest.raises(ResourceNotFound):
+        trusting.fetch(WANTED)
+    assert sum(".asc" in line for line in publisher.web.log()) == 1

@@ -21,7 +21,7 @@ import trustme
 
 from acistore.config import Config
 from acistore.trust.keystore import TrustStore
-from benchmarks.processes import Run, measured
+from benchmarks.processes import Run, checking, measured
 from tests.gpg import KeyMaker
 from tests.rootfs import debian_tar
 from tests.web import WebSite
@@ -45,7 +45,7 @@ def main() -> None:
         config = Config(dir=top / "store", system_config=top / "s", local_config=top / "l", user_config=top / "u")
         TrustStore.open(config).add(key.public(), prefix="example.com", source="benchmark", layer="local")
         (top / "key.asc").write_bytes(key.public())
-        environment = _environment(web, top)
+        environment = checking(top, Path(web.environ["SSL_CERT_FILE"]))
         print(
             f"image: {len(served) / 1e6:.1f} MB as served; {os.cpu_count()} cores; {options.runs} runs, in turn\n"
         )
@@ -97,26 +97,6 @@ def _shell(url: str, consumer: str) -> list[str]:
 
 def _acistore(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "acistore", *arguments]
-
-
-def _environment(web: WebSite, top: Path) -> dict[str, str]:
-    """No proxy; the test CA; the operator's directories; and a gpg home that knows the key, for the shell."""
-    home = _made(top / "gpg")
-    home.chmod(0o700)
-    environment = {
-        **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
-        "SSL_CERT_FILE": web.environ["SSL_CERT_FILE"],
-        "CURL_CA_BUNDLE": web.environ["SSL_CERT_FILE"],
-        "GNUPGHOME": str(home),
-        "PYTHONPATH": str(Path.cwd()),
-        "ACISTORE_DIR": str(top / "store"),
-        "ACISTORE_SYSTEM_CONFIG": str(top / "s"),
-        "ACISTORE_LOCAL_CONFIG": str(top / "l"),
-        "ACISTORE_USER_CONFIG": str(top / "u"),
-    }
-    import_key = ["gpg", "--quiet", "--batch", "--no-autostart", "--import", str(top / "key.asc")]
-    subprocess.run(import_key, env=environment, check=True, capture_output=True)
-    return environment
 
 
 def _clear(directory: Path) -> None:

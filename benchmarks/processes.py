@@ -36,6 +36,32 @@ def measured(command: Sequence[str], environment: Mapping[str, str], directory: 
     return Run(float(seconds), float(memory))
 
 
+def checking(top: Path, authority: Path) -> dict[str, str]:
+    """The environment of somebody with `top/key.asc`, for acistore and a shell with curl and gpg: no proxy, one
+    authority, directories of one's own, and a gpg home that knows the key."""
+    (top / "gpg").mkdir(mode=0o700)
+    environment = {
+        **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
+        "SSL_CERT_FILE": str(authority),
+        "CURL_CA_BUNDLE": str(authority),
+        "GNUPGHOME": str(top / "gpg"),
+        **_operator(top),
+    }
+    import_key = ["gpg", "--quiet", "--batch", "--no-autostart", "--import", str(top / "key.asc")]
+    subprocess.run(import_key, env=environment, check=True, capture_output=True)
+    return environment
+
+
+def _operator(top: Path) -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "ACISTORE_DIR": str(top / "store"),
+        "ACISTORE_SYSTEM_CONFIG": str(top / "s"),
+        "ACISTORE_LOCAL_CONFIG": str(top / "l"),
+        "ACISTORE_USER_CONFIG": str(top / "u"),
+    }
+
+
 class Acistore:
     """The command, on a store of its own below a directory, with nobody's configuration."""
 
@@ -43,11 +69,7 @@ class Acistore:
         self.store = top / "store"
         self._environment: Mapping[str, str] = {
             **os.environ,
-            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-            "ACISTORE_DIR": str(self.store),
-            "ACISTORE_SYSTEM_CONFIG": str(top / "s"),
-            "ACISTORE_LOCAL_CONFIG": str(top / "l"),
-            "ACISTORE_USER_CONFIG": str(top / "u"),
+            **_operator(top),
         }
 
     def run(self, *arguments: str) -> Run:

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ import trustme
 
 from acistore.config import Config
 from acistore.trust.keystore import TrustStore
-from benchmarks.processes import Run, measured
+from benchmarks.processes import Run, checking, measured
 from tests.fileserver import File, Site
 from tests.gpg import KeyMaker
 from tests.images import image
@@ -68,7 +67,7 @@ def main() -> None:
         (top / "key.asc").write_bytes(key.public())
         config = Config(dir=top / "store", system_config=top / "s", local_config=top / "l", user_config=top / "u")
         TrustStore.open(config).add(key.public(), prefix="example.com", source="benchmark", layer="local")
-        environment = _environment(top)
+        environment = checking(top, top / "authority.pem")
         urls = [f"{server.url}n{number}.aci" for number in range(IMAGES)]
         print(
             f"{IMAGES} images of {SIZE / 1e6:.0f} MB, {RATE / 1e6:.0f} MB/s a connection; {os.cpu_count()} cores\n"
@@ -113,25 +112,6 @@ def _shell(urls: Sequence[str]) -> list[str]:
         for image in *.aci; do {check}; sha512sum $image >/dev/null; done
     """
     return ["bash", "-c", script]
-
-
-def _environment(top: Path) -> dict[str, str]:
-    """No proxy; the test CA; the operator's directories; and a gpg home that knows the key, for the shell."""
-    (top / "gpg").mkdir(mode=0o700)
-    environment = {
-        **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
-        "SSL_CERT_FILE": str(top / "authority.pem"),
-        "CURL_CA_BUNDLE": str(top / "authority.pem"),
-        "GNUPGHOME": str(top / "gpg"),
-        "PYTHONPATH": str(Path.cwd()),
-        "ACISTORE_DIR": str(top / "store"),
-        "ACISTORE_SYSTEM_CONFIG": str(top / "s"),
-        "ACISTORE_LOCAL_CONFIG": str(top / "l"),
-        "ACISTORE_USER_CONFIG": str(top / "u"),
-    }
-    import_key = ["gpg", "--quiet", "--batch", "--no-autostart", "--import", str(top / "key.asc")]
-    subprocess.run(import_key, env=environment, check=True, capture_output=True)
-    return environment
 
 
 def _clear(directory: Path) -> None:

@@ -14,11 +14,11 @@ from awscrt.auth import (
 )
 from awscrt.http import HttpHeaders, HttpRequest
 
-from acistore.net.credentials.kinds import Authorized, AwsKey
 
-
-def signed(key: AwsKey, method: str, url: httpx.URL) -> Authorized:
-    """The request, without a body, signed as of now.
+def signed(
+    method: str, url: httpx.URL, *, key_id: str, secret: str, region: str, service: str
+) -> tuple[bytes, dict[str, str]]:
+    """A request without a body, signed as of now: path and query as they are to be sent, and the headers.
 
     What is signed is what is sent: every character that has more than one spelling is percent-encoded, since the
     server signs that spelling whatever was sent (`+` in a path as `%2B`; in a query it stands for a space).
@@ -28,22 +28,20 @@ def signed(key: AwsKey, method: str, url: httpx.URL) -> Authorized:
     if mark:
         target += "?" + "&".join(map(_parameter, query.replace(b"+", b"%20").split(b"&")))
     request = HttpRequest(method, target, HttpHeaders([("Host", url.netloc.decode("ascii"))]))
-    provider = AwsCredentialsProvider.new_static(key.access_key_id, key.secret_access_key)
+    provider = AwsCredentialsProvider.new_static(key_id, secret)
     config = AwsSigningConfig(
         algorithm=AwsSigningAlgorithm.V4,
         signature_type=AwsSignatureType.HTTP_REQUEST_HEADERS,
         credentials_provider=provider,
-        region=key.region_for(url.host),
-        service=key.service_for(),
+        region=region,
+        service=service,
         use_double_uri_encode=False,
         should_normalize_uri_path=False,
         signed_body_value=AwsSignedBodyValue.EMPTY_SHA256,
         signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
     )
     aws_sign_request(request, config).result()
-    return Authorized(
-        target.encode("ascii"), {name: value for name, value in request.headers if name.lower() != "host"}
-    )
+    return target.encode("ascii"), {name: value for name, value in request.headers if name.lower() != "host"}
 
 
 def _parameter(text: bytes) -> str:

@@ -91,15 +91,15 @@ class AwsKey:
             return Authorized(url.raw_path, {})
         from acistore.net.credentials import aws  # noqa: PLC0415 - its library costs 80 ms, and few need it
 
-        return aws.signed(self, method, url)
-
-    def region_for(self, host: str) -> str:
-        """The region to sign for."""
-        return self.region or region_of(host)
-
-    def service_for(self) -> str:
-        """The service to sign for."""
-        return self.service or _DEFAULT_SERVICE
+        target, headers = aws.signed(
+            method,
+            url,
+            key_id=self.access_key_id,
+            secret=self.secret_access_key,
+            region=self.region or region_of(url.host),
+            service=self.service or _DEFAULT_SERVICE,
+        )
+        return Authorized(target, headers)
 
 
 def region_of(host: str) -> str:

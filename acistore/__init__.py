@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from acistore.config import Config
     from acistore.discovery import Resolver
     from acistore.errors import AcistoreError
-    from acistore.fetch import Fetched, Fetcher
+    from acistore.fetch import Fetched, Fetcher, Outcome
     from acistore.manifest import ImageManifest
     from acistore.naming import ImageID, ImageName
     from acistore.net.client import Client
@@ -31,6 +31,7 @@ __all__ = [
     "ImageManifest",
     "ImageName",
     "Meter",
+    "Outcome",
     "Progress",
     "Resolver",
     "Store",
@@ -51,6 +52,7 @@ _HOMES = {
     "ImageManifest": "manifest",
     "ImageName": "naming",
     "Meter": "progress",
+    "Outcome": "fetch",
     "Progress": "progress",
     "Resolver": "discovery",
     "Store": "store",

@@ -8,14 +8,15 @@ import codecs
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NoReturn, TypeVar, cast
+from urllib.parse import quote
 
 from lxml import etree
 
 from acistore.config import Limits
-from acistore.errors import EndpointNotFound, NetworkError
+from acistore.errors import EndpointNotFound, LimitExceeded, NetworkError
 from acistore.events import tell
 from acistore.naming import ImageName, covers, parents
 from acistore.net.answers import Response, phrase
@@ -26,7 +27,11 @@ from acistore.net.client import Client
 MAX_DEPTH = 1000
 # Letters of a template: no server takes a longer URL, and what is put in for each of its placeholders may be long.
 MAX_TEMPLATE = 8192
+# Parts of a name: each costs a request.
+MAX_PARTS = 32
 _FEED_SIZE = 16 << 10
+# The pages of a host are asked for each of its images: so many are kept, each of `limits.page_size` at most.
+_PAGES_KEPT = 16
 
 # Found wherever the reference's `{.*?}` finds something ("{", and "}" later in the same line): the last "{" before
 # that "}" begins one of these. But a "{" is looked at once, where `.*?` goes on to the end of the line for each.
@@ -62,10 +67,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one page says about a name, in its order: endpoints, and URLs of keys, of any scheme."""
+    """What one page says about a name, in its order: endpoints, and URLs of keys, of any scheme.
+
+    `unfilled` are the placeholders of its templates that the name has nothing for.
+    """
 
     endpoints: tuple[Endpoint, ...]
     keys: tuple[str, ...]
+    unfilled: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read_page(body: bytes, content_type: str | None, name: ImageName, *, most: int = Limits().endpoints) -> Page:
@@ -85,7 +94,12 @@ def read_page(body: bytes, content_type: str | None, name: ImageName, *, most: i
         if 0 < len(value) <= MAX_TEMPLATE and _applies(prefix, name.name):
             (keys if kind == "ac-discovery-pubkeys" else templates).append(value)
     rendered = (render(template, name) for template in templates)
-    return Page(_first(filter(None, rendered), most, "endpoints", name), _first(iter(keys), most, "keys", name))
+    unfilled = dict.fromkeys(each for template in templates for each in unfilled_in(template, name))
+    return Page(
+        _first(filter(None, rendered), most, "endpoints", name),
+        _first(iter(keys), most, "keys", name),
+        tuple(islice(unfilled, most)),
+    )
 
 
 def _first(found: Iterator[_T], most: int, what: str, name: ImageName) -> tuple[_T, ...]:
@@ -99,9 +113,13 @@ def _applies(prefix: str, name: str) -> bool:
     return covers(prefix, name) or (prefix.endswith("/") and name.startswith(prefix))
 
 
-def render(template: str, name: ImageName) -> Endpoint | None:
-    """A template with everything in braces replaced once by what the name has; None when something is left."""
-    values = {**name.labels, "version": name.version or "latest", "name": name.name}
+def render(template: str, name: ImageName, *, quoted: bool = False) -> Endpoint | None:
+    """A template with everything in braces replaced once by what the name has; None when something is left.
+
+    `quoted`: labels are percent-encoded, where the specification has them taken as they are.
+    """
+    labels = {label: quote(value, safe="") if quoted else value for label, value in name.labels.items()}
+    values = {**labels, "version": labels.get("version") or "latest", "name": name.name}
 
     def rendered(extension: str) -> str:
         known = {**values, "ext": extension}
@@ -109,6 +127,12 @@ def render(template: str, name: ImageName) -> Endpoint | None:
 
     endpoint = Endpoint(rendered("aci"), rendered("aci.asc"))
     return None if _PLACEHOLDER.search(endpoint.image_url) else endpoint
+
+
+def unfilled_in(template: str, name: ImageName) -> list[str]:
+    """The placeholders of a template that a name has nothing for, as they stand there: `{os}`."""
+    known = {*name.labels, "version", "name", "ext"}
+    return [match[0] for match in _PLACEHOLDER.finditer(template) if match[1] not in known]
 
 
 class _Tags:
@@ -189,11 +213,13 @@ def _is_utf8(body: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A page that was asked for: its URL, the status (None without an answer), and what came of it, in words."""
+    """A page that was asked for: its URL, the status (None without an answer), and what came of it, in words; and
+    what to do when it depends on who asks."""
 
     url: str
     status: int | None
     outcome: str
+    next_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +247,20 @@ class Discovery:
     def _fail(self, what: str) -> NoReturn:
         """Raises the error that tells of every page that was tried."""
         tried = {visit.url: visit.outcome for visit in self.visits}
-        if self.failure is not None:
-            self.failure.facts.update(tried)
-            raise self.failure
-        raise EndpointNotFound(f"no {what} was found for {self.name}", facts=tried)
+        next_step = next((visit.next_step for visit in self.visits if visit.next_step), None)
+        if self.failure is None:
+            raise EndpointNotFound(f"no {what} was found for {self.name}", facts=tried, next_step=next_step)
+        told = {url: outcome for url, outcome in tried.items() if self.failure.message != f"{url}: {outcome}"}
+        self.failure.facts.update(told)
+        raise self.failure
 
 
 class Resolver:
-    """Asks the pages of names, through a client. Holds nothing of its own."""
+    """Asks the pages of names, through a client; the same page once, as far as it can keep them."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._pages: dict[str, Response] = {}
 
     def resolve_images(self, name: ImageName) -> tuple[Endpoint, ...]:
         """The endpoints alone, at least one. Raises EndpointNotFound or NetworkError, with the pages tried."""
@@ -250,13 +279,17 @@ class Resolver:
         must not hand its authority over to another one. It is kept as `failure`, beside what was found before.
 
         Where plain HTTP is allowed, what HTTPS doesn't answer with 200 is asked by HTTP too, as the reference
-        does; a failure then ends the walk by one of the two.
+        does; a failure then ends the walk by one of the two. Raises LimitExceeded for a name of more than
+        MAX_PARTS parts.
         """
+        paths = parents(name.name)
+        if len(paths) > MAX_PARTS:
+            raise LimitExceeded(f"{name.name} has more than {MAX_PARTS} parts, each of which may have a page")
         schemes = list(self._client.schemes)
         visits: list[Visit] = []
         found = Page((), ())
         failure = None
-        for path in parents(name.name):
+        for path in paths:
             try:
                 page = self._visit(path, name, schemes, visits)
             except NetworkError as error:
@@ -274,7 +307,7 @@ class Resolver:
         for scheme in tuple(schemes):
             url = f"{scheme}://{path}?ac-discovery=1"
             try:
-                response = self._client.get(url, limit=self._client.limits.page_size, cut=True)
+                response = self._get(url)
             except NetworkError as error:
                 visits.append(Visit(url, None, error.message.removeprefix(f"{url}: ")))
                 schemes.remove(scheme)
@@ -283,25 +316,39 @@ class Resolver:
                 continue
             tell(log, "page", "%s: %s", url, phrase(response.status), url=url, status=response.status)
             page = _page_of(response, url, name, self._client.limits.endpoints)
-            visits.append(Visit(url, response.status, _outcome(response, page, name)))
+            visits.append(self._visited(url, response, page, name))
             if response.status == 200:
                 return page
         return Page((), ())
+
+    def _get(self, url: str) -> Response:
+        if response := self._pages.get(url):
+            return response
+        response = self._client.get(url, limit=self._client.limits.page_size, cut=True)
+        if len(self._pages) < _PAGES_KEPT:
+            self._pages[url] = response
+        return response
+
+    def _visited(self, url: str, response: Response, page: Page, name: ImageName) -> Visit:
+        """What came of a page that has answered."""
+        if response.status in (401, 403) and response.access:
+            outcome = f"{phrase(response.status)}; credentials: {response.access.told}"
+            return Visit(url, response.status, outcome, response.access.next_step)
+        if response.status != 200:
+            return Visit(url, response.status, phrase(response.status))
+        counts = ((len(page.endpoints), "endpoint"), (len(page.keys), "key"))
+        found = [f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count]
+        if page.unfilled:
+            found.append(f"a template that needs {', '.join(page.unfilled)}, which the name doesn't have")
+        if not found:
+            found.append(f"no tag for {name.name}")
+            if len(response.body) >= self._client.limits.page_size:
+                found.append(f"only the first {len(response.body)} bytes were read")
+        return Visit(url, response.status, ", ".join(found))
 
 
 def _page_of(response: Response, url: str, name: ImageName, most: int) -> Page:
     if response.status != 200:
         return Page((), ())
     page = read_page(response.body, response.headers.get("content-type"), name, most=most)
-    return Page(tuple(replace(endpoint, page=url) for endpoint in page.endpoints), page.keys)
-
-
-def _outcome(response: Response, page: Page, name: ImageName) -> str:
-    if response.status in (401, 403) and response.access:
-        return f"{phrase(response.status)}; credentials: {response.access.told}"
-    if response.status != 200:
-        return phrase(response.status)
-    if page == Page((), ()):
-        return f"no tag for {name.name}"
-    counts = ((len(page.endpoints), "endpoint"), (len(page.keys), "key"))
-    return ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count)
+    return replace(page, endpoints=tuple(replace(endpoint, page=url) for endpoint in page.endpoints))

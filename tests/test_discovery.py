@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from acistore.config import Config, Limits
 from acistore.discovery import MAX_DEPTH, MAX_TEMPLATE, Endpoint, Page, Resolver, read_page
-from acistore.errors import ConnectionFailed, EndpointNotFound, InsecureTransport, ServerFailed, TLSFailed
+from acistore.errors import (
+    ConnectionFailed,
+    EndpointNotFound,
+    InsecureTransport,
+    LimitExceeded,
+    ServerFailed,
+    TLSFailed,
+)
 from acistore.naming import ImageName
 from acistore.net import Client
 from tests.web import RawServer, WebSite, answering
@@ -72,6 +79,9 @@ def test_pages_are_read_as_the_reference_does(case: dict[str, object]) -> None:
 )
 def test_a_prefix_applies_by_whole_path_components(prefix: str, applies: bool) -> None:
     assert bool(keys_in(key(prefix=prefix))) is applies
+
+
+QUICK = Config(limits=Limits(retry_delay=0.001))
 
 
 def test_version_is_latest_unless_it_is_given_and_nothing_else_is_added() -> None:
@@ -343,17 +353,32 @@ def test_tags_behind_a_redirect_are_for_the_name_that_was_asked(web: WebSite, au
     assert [endpoint.image_url for endpoint in found] == ["https://example.com/example.com/app.aci"]
 
 
+def test_a_page_is_asked_for_once_however_many_names_are_below_it(web: WebSite) -> None:
+    web.put("example.com", "index.html", IMAGE_TAG)
+    with Client(Config()) as client:
+        resolver = Resolver(client)
+        for name in ("app", "base", "app"):
+            resolver.resolve_images(ImageName.parse(f"example.com/{name}:1.0,os=linux,arch=amd64"))
+    assert sum("com?ac" in line or "com/?ac" in line for line in web.log()) == 1
+
+
+def test_a_name_of_too_many_parts_is_not_asked_for(web: WebSite) -> None:
+    with Client(Config()) as client, pytest.raises(LimitExceeded, match="more than 32 parts"):
+        Resolver(client).resolve(ImageName.parse("example.com" + "/a" * 32))
+    assert web.log() == []
+
+
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "503 Service Unavailable"])
 def test_a_broken_page_does_not_hand_over_to_its_parent(web: WebSite, authority: trustme.CA, status: str) -> None:
     web.put("example.com", "index.html", IMAGE_TAG + KEY_TAG)
     broken = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()
-    with RawServer(answering(broken), authority.issue_cert("example.com")) as server, Client(Config()) as client:
+    with RawServer(answering(broken), authority.issue_cert("example.com")) as server, Client(QUICK) as client:
         web.take_over("example.com", server)
         found = Resolver(client).resolve(APP)
     assert (found.endpoints, len(found.visits)) == ((), 1)
     with pytest.raises(ServerFailed, match=status) as raised:
         found.require_endpoints()
-    assert list(raised.value.facts) == ["https://example.com/app?ac-discovery=1"]
+    assert raised.value.message.startswith("https://example.com/app?ac-discovery=1: ")
 
 
 def test_what_was_found_before_a_failure_stays(web: WebSite, authority: trustme.CA) -> None:
@@ -362,7 +387,7 @@ def test_what_was_found_before_a_failure_stays(web: WebSite, authority: trustme.
         status = b"200 OK" if page else b"502 Bad Gateway"
         answering(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(page), page))(connection, head)
 
-    with RawServer(handler, authority.issue_cert("example.com")) as server, Client(Config()) as client:
+    with RawServer(handler, authority.issue_cert("example.com")) as server, Client(QUICK) as client:
         web.take_over("example.com", server)
         found = Resolver(client).resolve(APP)
     assert len(found.require_endpoints()) == 1
@@ -379,7 +404,7 @@ def test_a_host_that_is_not_there_is_asked_once(direct: None, name: str) -> None
     assert visit.status is None
     with pytest.raises(ConnectionFailed) as raised:
         found.require_any()
-    assert raised.value.facts.items() >= {(visit.url, visit.outcome)}
+    assert raised.value.message == f"{visit.url}: {visit.outcome}"
     assert raised.value.message == f"{visit.url}: {visit.outcome}"
 
 

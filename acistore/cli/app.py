@@ -1,6 +1,5 @@
 """The command `acistore` as a whole: the options before a command, what commands there are, how it ends."""
 
-import difflib
 import io
 import os
 import signal
@@ -29,6 +28,7 @@ from acistore.cli.parameters import (
 )
 from acistore.cli.session import Session, configuring, internal_error
 from acistore.config import KEYS, OPTIONS, environment_variable, parse_insecure_options
+from acistore.config.spelling import nearest
 from acistore.errors import AcistoreError
 
 _PREFIX = environment_variable("")
@@ -131,11 +131,12 @@ def _keys_of_files(decorated: Decorated) -> Decorated:
     cls=Group,
     context_settings={"max_content_width": 100},
     epilog="""\
-    Every option has an environment variable, ACISTORE_ and its name: ACISTORE_DIR, ACISTORE_GRACE_PERIOD.
+    Every option has an environment variable, ACISTORE_ and its name: ACISTORE_DIR, ACISTORE_GC_GRACE_PERIOD.
     A flag beats the environment, the environment beats acistore.toml in the configuration directories.
 
     \b
-    Exit codes: 0 done, 1 failed, 2 wrong call, 3 not found, 4 not trusted, 5 network, 6 store damaged.
+    Exit codes: 0 done, 1 failed, 2 wrong call, 3 not found, 4 not trusted, 5 network, 6 store damaged,
+    130 interrupted (Ctrl-C), 143 terminated.
     What is configured, and where: acistore config
     Tab completion: acistore completion --help
     """,
@@ -244,8 +245,8 @@ def _warn_of_unknown_variables(session: Session) -> None:
     names = [variable.removeprefix(_PREFIX) for variable in known]
     for variable in sorted(os.environ):
         if variable.startswith(_PREFIX) and variable not in known:
-            near = difflib.get_close_matches(variable.removeprefix(_PREFIX), names, n=1)
-            hint = f"; did you mean {_PREFIX}{near[0]}?" if near else ""
+            near = nearest(variable.removeprefix(_PREFIX), names)
+            hint = f"; did you mean {_PREFIX}{near}?" if near else ""
             session.output.warning(f"{variable} in the environment sets nothing{hint}")
 
 

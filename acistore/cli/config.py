@@ -6,6 +6,7 @@ from acistore.cli.output import table
 from acistore.cli.parameters import Command
 from acistore.cli.session import Session
 from acistore.config import OPTIONS, TABLES, Config, Host, Mirror, shown_values, write_table
+from acistore.config.paths import unreadable
 
 
 @click.command(cls=Command, short_help="Show the configuration in force, and where it was set.")
@@ -14,7 +15,8 @@ def config(session: Session) -> None:
     """Show the configuration in force, and where each value was set: by a flag, a variable, a file, or not at all.
 
     A value is written as in acistore.toml; mirrors and hosts have a line each, in the order in which they are
-    looked at. Passwords are hidden. The files that were looked for are told on stderr.
+    looked at. Passwords are hidden. Told on stderr are the files that were looked for, and which authorities,
+    client certificates and keys are named that can't be read.
 
     \b
       acistore config
@@ -30,6 +32,8 @@ def config(session: Session) -> None:
     if session.verbose or not session.output.json:
         for path in configuration.files:
             session.output.note(f"{path}: {'read' if path.exists() else 'not there'}")
+    for problem in unreadable(configuration):
+        session.output.warning(f"{problem.message} (set by {problem.facts['set by']})")
 
 
 def _rows(configuration: Config) -> list[tuple[str, str, str]]:

@@ -135,8 +135,6 @@ def fetch(
     config = session.config({"pull_policy": pull_policy, "jobs": jobs})
     session.warn_of_insecure(config, "image", "tls", "http", "pubkey")
     trust = acistore.TrustStore.open(config)
-    fetched: list[acistore.Fetched] = []
-    codes: list[int] = []
     with session.store() as store, session.progress() as progress:
         fetcher = acistore.Fetcher(
             store,
@@ -146,18 +144,56 @@ def fetch(
             trust_keys_from_https=trust_keys_from_https,
             no_cache=no_cache,
         )
+        results = _Results(session, images)
         with closing(fetcher.fetch_all(images, signature=signature, pull_policy=pull_policy)) as outcomes:
-            for wanted, outcome in zip(images, outcomes, strict=True):
-                with put_away(progress):
-                    if isinstance(outcome, Exception):
-                        codes.append(session.report(outcome, wanted))
-                        continue
-                    fetched.append(outcome)
-                    if not session.output.json:
-                        session.output.line(outcome.id)
-    if session.output.json:
-        session.output.document([_fetched(each) for each in fetched])
-    return codes[0] if codes else 0
+            try:
+                for outcome in outcomes:
+                    with put_away(progress):
+                        results.take(outcome)
+            except BaseException as end:
+                if not isinstance(end, Exception):
+                    outcomes.close()
+                    with put_away(progress):
+                        results.interrupted(kept=store.spool.is_kept)
+                raise
+    return results.finish()
+
+
+class _Results:
+    """What came of the images, told as the contract wants it: errors at once, IDs in the order asked."""
+
+    def __init__(self, session: Session, images: Sequence[str]) -> None:
+        self._session = session
+        self._images = images
+        self._fetched: dict[int, acistore.Fetched] = {}
+        self._codes: dict[int, int] = {}
+        self._printed = 0
+
+    def take(self, outcome: "acistore.Outcome") -> None:
+        """Prints what can be printed now."""
+        if isinstance(outcome.result, Exception):
+            wanted = self._images[outcome.position]
+            self._codes[outcome.position] = self._session.report(outcome.result, wanted)
+        else:
+            self._fetched[outcome.position] = outcome.result
+        while self._printed in self._fetched or self._printed in self._codes:
+            if self._printed in self._fetched and not self._session.output.json:
+                self._session.output.line(self._fetched[self._printed].id)
+            self._printed += 1
+
+    def interrupted(self, *, kept: bool) -> None:
+        """Prints what becomes of the others."""
+        if kept:
+            self._session.output.note("what was on its way is kept, and the next fetch goes on with it")
+
+    def finish(self) -> int:
+        """Prints what is left to be said, and returns the exit code, which is that of the first failure."""
+        if self._session.output.json:
+            self._session.output.document([_fetched(each) for _, each in sorted(self._fetched.items())])
+        elif self._codes and len(self._images) > 1:
+            failed = ", ".join(self._images[position] for position in sorted(self._codes))
+            self._session.output.note(f"{len(self._codes)} of {len(self._images)} failed: {failed}")
+        return self._codes[min(self._codes)] if self._codes else 0
 
 
 def _fetched(each: "acistore.Fetched") -> dict[str, object]:

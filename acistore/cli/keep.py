@@ -110,6 +110,8 @@ def gc(
     """Remove images that have not been used for a while, and free the space of what nothing refers to.
 
     Pinned images stay, and so does what an image that stays depends on. A fetch that is running loses nothing.
+    Partial downloads go as well, when nothing has come of them within the grace period; the next fetch would have
+    gone on with them.
 
     \b
       acistore gc --dry-run
@@ -135,6 +137,7 @@ def _collected(collected: "Collected") -> dict[str, object]:
         "blobs": collected.blobs,
         "packs": collected.packs,
         "compacted": collected.compacted,
+        "downloads": collected.downloads,
         "freed_size": collected.freed_size,
     }
 
@@ -151,6 +154,8 @@ def _print_collected(output: Output, collected: "Collected") -> None:
         count(collected.blobs, "file body", "file bodies"),
         count(collected.packs, "pack"),
     ]
+    if collected.downloads:
+        what.append(count(collected.downloads, "partial download"))
     if collected.compacted:
         what.append(f"{count(collected.compacted, 'pack')} {compacted}")
     output.line(f"{freed} {size(collected.freed_size)}: {', '.join(what)}")
@@ -229,6 +234,10 @@ def df(session: Session) -> None:
                     "on disk",
                     f"{size(usage.disk_size)}, {size(usage.reserve_size)} of it in reserve for a full disk",
                 ),
+                (
+                    "downloads",
+                    f"{size(usage.downloads_size)} of that in partial ones, with which the next fetch goes on",
+                ),
                 ("saved", f"{saved} against the archives side by side"),
                 ("to be freed", f"{size(usage.reclaimable_size)} by acistore gc --grace-period 0s"),
             ]
@@ -243,6 +252,7 @@ def _usage(usage: "Usage") -> dict[str, object]:
         "unique_size": usage.unique_size,
         "disk_size": usage.disk_size,
         "reserve_size": usage.reserve_size,
+        "downloads_size": usage.downloads_size,
         "saved_size": usage.saved_size,
         "reclaimable_size": usage.reclaimable_size,
         "per_image": [

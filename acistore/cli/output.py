@@ -181,15 +181,18 @@ class Output:
     def note(self, text: object) -> None:
         """Prints a line for the person at the terminal, which belongs to no result."""
         if not self.quiet:
-            self.say([escape(text)])
+            self.say([to_json({"note": str(text)}) if self.json else escape(text)])
 
     def warning(self, text: object) -> None:
+        """Prints a line that a person should see."""
         if not self.quiet:
-            self.say([f"{self._painted('acistore:', YELLOW)} warning: {escape(text)}"])
+            line = f"{self._painted('acistore:', YELLOW)} warning: {escape(text)}"
+            self.say([to_json({"warning": str(text)}) if self.json else line])
 
-    def error(self, error: AcistoreError) -> None:
-        """Prints an error, as text or as JSON; with `debug` also where it came from."""
-        self.say([to_json(error_document(error))] if self.json else self._error_lines(error))
+    def error(self, error: AcistoreError, *, about: str | None = None) -> None:
+        """Prints an error, as text or as JSON; with `debug` also where it came from. `about` is which of several
+        things it is about, as it was asked for."""
+        self.say([to_json(error_document(error, about))] if self.json else self._error_lines(error))
         if self.debug:
             trace = "".join(traceback.format_exception(error)).rstrip("\n")
             # Marked, so that a line break in a message can't make a line that looks like one of ours.
@@ -224,8 +227,8 @@ class Output:
         return self.color
 
 
-def error_document(error: AcistoreError) -> dict[str, object]:
-    """An error as scripts get it (CLI contract, Errors)."""
+def error_document(error: AcistoreError, about: str | None = None) -> dict[str, object]:
+    """An error as scripts get it (CLI contract, Errors), with what it is `about` where there are several."""
     return {
         "error": {
             "kind": type(error).__name__,
@@ -233,6 +236,7 @@ def error_document(error: AcistoreError) -> dict[str, object]:
             "facts": error.facts,
             "next": error.next_step,
             "exit_code": error.exit_code,
+            **({} if about is None else {"about": about}),
         }
     }
 

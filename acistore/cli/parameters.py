@@ -14,6 +14,7 @@ import click
 from acistore.cli.completion import complete_images
 from acistore.cli.session import on_command_line
 from acistore.config import FILE_NAME, PULL_POLICIES, Config, Option, environment_variable
+from acistore.config.values import SWITCH_WORDS
 from acistore.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -252,7 +253,10 @@ def usage_error(error: click.ClickException, arguments: Sequence[str]) -> UsageE
             return UsageError(f"{_called(error.param)} is missing", next_step=next_step)
         case click.BadParameter() if error.param:
             hint = _called(error.param, ctx)
-            return UsageError(f"{hint}: {_phrase(error.message)}", next_step=next_step)
+            problem = _phrase(error.message)
+            if isinstance(error.param.type, click.types.BoolParamType):
+                problem = problem.replace("is not a valid boolean", f"is not one of {SWITCH_WORDS}")
+            return UsageError(f"{hint}: {problem}", next_step=next_step)
     return UsageError(_phrase(error.format_message()), next_step=next_step)
 
 

@@ -108,7 +108,7 @@ class Session:
     def report(self, error: Exception, image: str) -> int:
         """Prints what came of one image among several, and returns its exit code."""
         failure = error if isinstance(error, AcistoreError) else internal_error(error, facts={"image": image})
-        self.output.error(failure)
+        self.output.error(failure, about=image)
         return failure.exit_code
 
     def ask(self, question: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from acistore.config.options import BY_NAME, FILE_NAME, TABLES, GcRules, Limits
 from acistore.config.sources import Given, from_environment, from_file, from_flags
 from acistore.config.tables import Host, Mirror, read_hosts, read_mirrors
+from acistore.config.values import located
 from acistore.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/usr/lib/acistore")
@@ -57,6 +58,7 @@ class Config:
     ca_file: Path | None = None
     ca_directory: Path | None = None
     private_redirects: bool = False
+    mirrors_only: bool = False
     limits: Limits = field(default_factory=Limits)
     gc: GcRules = field(default_factory=GcRules)
     mirrors: tuple[Mirror, ...] = ()
@@ -126,7 +128,7 @@ def _parsed(name: str, given: Given) -> Any:
         value = BY_NAME[name].kind.parse(given.value)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}", facts={"set by": given.origin}) from None
-    return given.directory / value if given.directory and isinstance(value, Path) else value
+    return located(value, given.directory) if isinstance(value, Path) else value
 
 
 def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Where values come from: files, environment and flags, read and flattened to dotted names, not yet understood."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acistore.config.options import BY_NAME, FILE_NAME, KEYS, SECTIONS, TABLES, UNSUPPORTED, environment_variable
-from acistore.config.tables import SECRETS
+from acistore.config.spelling import nearest
+from acistore.config.tables import SECRETS, check_array
 from acistore.config.values import shown
 from acistore.errors import ConfigError
 
@@ -71,10 +71,8 @@ def _check_supported(name: str, origin: str, way_out: str) -> None:
 
 def _check_known(name: str, origin: str, known: Sequence[str]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        raise ConfigError(
-            f"{origin}: unknown key {shown(name)}", facts={"did you mean": near[0]} if near else None
-        )
+        near = nearest(name, known)
+        raise ConfigError(f"{origin}: unknown key {shown(name)}", facts={"did you mean": near} if near else None)
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
@@ -114,6 +112,7 @@ def from_flags(flags: Mapping[str, object]) -> dict[str, Given]:
 
 def array(name: str, text: object, origin: str) -> object:
     """An array of tables from text. Raises ConfigError, which doesn't quote it: there may be a secret in it."""
+    example = f"write one like {_EXAMPLES[name]}"
     reason = "more than one value"
     try:
         document = tomllib.loads(f"{name} = {text}") if str(text).strip() else {name: []}
@@ -121,9 +120,10 @@ def array(name: str, text: object, origin: str) -> object:
         document = {}
         reason = re.sub(r" \(at .*\)$", "", str(error))  # that is a place in a line longer than what was given
     if list(document) == [name]:
+        check_array(name, document[name], origin, next_step=example)
         return document[name]
     raise ConfigError(
         f"{name} is not an array of tables: {reason}",
         facts={"set by": origin},
-        next_step=f"write one like {_EXAMPLES[name]}",
+        next_step=example,
     )

@@ -3,7 +3,6 @@
 A table of hosts may hold secrets: no message quotes a value of one, whatever is wrong with it.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from acistore.config.values import parse_optional_path, shown, written
+from acistore.config.spelling import nearest
+from acistore.config.values import located, parse_optional_path, shown, written
 from acistore.errors import ConfigError, InvalidName
 from acistore.naming import check_identifier
 
@@ -26,7 +26,8 @@ _URL_EXAMPLE = "https://mirror.example.com/{name}-{version}-{os}-{arch}.{ext}"
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Another place for the images whose name `prefix` is, or is a parent of (by whole path components).
+    """Another place for the images whose name `prefix` is, or is a parent of (by whole path components); for all
+    images where it is empty.
 
     `url` is a template as discovery has them: `{name}`, `{ext}` and a placeholder for each label. `origin` is the
     file or the variable that it came from, or "flag".
@@ -88,7 +89,7 @@ def read_hosts(value: object, origin: str, directory: Path | None = None) -> tup
     """The `[[hosts]]` of one source, in its order; relative paths start in `directory`. Raises ConfigError."""
     hosts: dict[str, Host] = {}
     for values in _tables("hosts", value, _HOST, origin):
-        paths = {key: (directory or Path()) / each for key, each in values.items() if isinstance(each, Path)}
+        paths = {key: located(each, directory) for key, each in values.items() if isinstance(each, Path)}
         host = Host(**{**values, **paths}, origin=origin)
         if host.name in hosts:
             raise ConfigError(f"{origin}: hosts: two tables for {host.name}", next_step="make one of them")
@@ -98,20 +99,25 @@ def read_hosts(value: object, origin: str, directory: Path | None = None) -> tup
     return tuple(hosts.values())
 
 
+def check_array(name: str, value: object, origin: str, *, next_step: str) -> list[dict[str, Any]]:
+    """Returns the value when it is an array of tables, else raises ConfigError."""
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return value
+    what = "one table" if isinstance(value, dict) else "not an array of tables"
+    raise ConfigError(f"{name} is {what}", facts={"set by": origin}, next_step=next_step)
+
+
 def _tables(
     name: str, value: object, parsers: Mapping[str, Callable[[object], Any]], origin: str
 ) -> Iterator[dict[str, Any]]:
     """The values of each table in an array of them, parsed."""
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        what = "one table" if isinstance(value, dict) else "not an array of tables"
-        next_step = f"write [[{name}]] above each table"
-        raise ConfigError(f"{name} is {what}", facts={"set by": origin}, next_step=next_step)
-    for number, table in enumerate(value, start=1):
-        where = {"table": str(number)} if len(value) > 1 else {}
+    tables = check_array(name, value, origin, next_step=f"write [[{name}]] above each table")
+    for number, table in enumerate(tables, start=1):
+        where = {"table": str(number)} if len(tables) > 1 else {}
         for key in table:
             if key not in parsers:
-                near = difflib.get_close_matches(key, parsers, n=1, cutoff=0.4)
-                hint = {"did you mean": f"{name}.{near[0]}"} if near else {}
+                near = nearest(key, parsers)
+                hint = {"did you mean": f"{name}.{near}"} if near else {}
                 raise ConfigError(f"{origin}: unknown key {shown(f'{name}.{key}')}", facts={**where, **hint})
         for key in _REQUIRED[name]:
             if key not in table:
@@ -161,7 +167,7 @@ def _contradiction(host: Host) -> str | None:
 def _prefix(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{shown(value)} is not the beginning of a name, such as example.com")
-    return check_identifier(value, "the beginning of a name, such as example.com")
+    return value and check_identifier(value, "the beginning of a name, such as example.com")
 
 
 def _template(value: object) -> str:

@@ -4,6 +4,7 @@
 ValueError with an example of what is right. Which option has a value of which kind: options.py.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 INSECURE_OPTIONS = ("image", "tls", "http", "pubkey")
 PULL_POLICIES = ("new", "update", "never")
 
-_SIZE = re.compile(r"(\d{1,30})(\.\d{1,30})?\s*([kmgtp]?)(i?)b?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d{1,30})(?:(\.\d{1,30})?\s*([kmgtp])(i?)|\s*)b?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 # What a database row and a Content-Length can hold.
@@ -22,6 +23,8 @@ _LARGEST_SIZE = (1 << 63) - 1
 # The system refuses to wait longer than 24 days for a socket.
 _LONGEST_WAIT = timedelta(days=7)
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
+# Of those the ones that are told.
+SWITCH_WORDS = "yes, no, true, false, 1, 0"
 _SHOWN_LENGTH = 100
 
 
@@ -69,7 +72,7 @@ def parse_size(text: object) -> int:
     if match is None or isinstance(text, bool):
         raise ValueError(f"{shown(text)} is not a size, such as 500M or 2GiB")
     whole, fraction, letter, binary = match.groups()
-    unit: int = (1024 if binary else 1000) ** " kmgtp".index(letter.lower() or " ")
+    unit: int = (1024 if binary else 1000) ** " kmgtp".index((letter or " ").lower())
     size = int(whole) * unit + int(float(fraction or 0) * unit)
     if size > _LARGEST_SIZE:
         raise ValueError(f"{shown(text)} is larger than a size can be")
@@ -77,11 +80,14 @@ def parse_size(text: object) -> int:
 
 
 def _write_size(size: int) -> str:
-    for letters, base, suffix in (("PTGMK", 1024, "iB"), ("PTGMk", 1000, "")):
-        for power, letter in zip((5, 4, 3, 2, 1), letters, strict=True):
-            if size and size % base**power == 0:
-                return f'"{size // base**power}{letter}{suffix}"'
-    return f'"{size}"'
+    """The shortest text that is exact, in powers of 1024 where two are equally short: 2GiB, 10G, 1536."""
+    exact = [
+        f"{size // base**power}{letter}{suffix}"
+        for letters, base, suffix in (("KMGTP", 1024, "iB"), ("kMGTP", 1000, ""))
+        for power, letter in enumerate(letters, start=1)
+        if size and size % base**power == 0
+    ]
+    return written(min([*exact, str(size)], key=len))
 
 
 def _parse_optional_size(text: object) -> int | None:
@@ -144,6 +150,17 @@ def parse_path(text: object) -> Path:
         raise ValueError(f"{shown(text)} begins with the home directory of a user who has none") from None
 
 
+def located(path: Path, directory: Path | None) -> Path:
+    """A path that stands in a file of `directory`, None where it stands in none; without `..`.
+
+    A `..` behind a link leads to the parent of what the link leads to, so links on the way are followed.
+    """
+    if directory is None:
+        return path
+    whole = directory / path
+    return Path(os.path.realpath(whole.parent), whole.name) if ".." in whole.parts else whole
+
+
 def parse_optional_path(text: object) -> Path | None:
     """A path, or None for `""`. Raises ValueError."""
     return None if text == "" else parse_path(text)
@@ -161,7 +178,7 @@ def _parse_number(least: int) -> Callable[[object], int]:
 def _parse_switch(value: object) -> bool:
     word = str(value).strip().lower()
     if word not in (*_TRUE, *_FALSE):
-        raise ValueError(f"{shown(value)} is neither true nor false")
+        raise ValueError(f"{shown(value)} is not one of {SWITCH_WORDS}")
     return word in _TRUE
 
 

@@ -88,9 +88,9 @@ class Crew(Generic[Job, Result]):
         return job, result
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a job is left of which `next` will tell."""
-        return self._open > 0
+    def has_room(self) -> bool:
+        """Whether somebody is free for another job."""
+        return self._open < self._size
 
     def _run(self) -> None:
         while (job := self._todo.get()) is not None:

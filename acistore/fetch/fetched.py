@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from acistore.manifest import ImageManifest
-from acistore.naming import ImageID
+from acistore.naming import ImageID, ImageName
 from acistore.store import StoredImage
 
 
@@ -38,3 +38,13 @@ class Fetched:
     @property
     def manifest(self) -> ImageManifest:
         return self.image.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one of several images: `result` is the image, or what `fetch` would have raised. `position` is
+    where among all it was asked for, from 0."""
+
+    position: int
+    wanted: str | ImageName
+    result: Fetched | Exception

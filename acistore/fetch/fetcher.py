@@ -13,7 +13,7 @@ from acistore.errors import AcistoreError, UsageError
 from acistore.events import course
 from acistore.fetch.asked import Asked, is_path, is_url, require_no_password
 from acistore.fetch.crew import Crew, Recall
-from acistore.fetch.fetched import Fetched
+from acistore.fetch.fetched import Fetched, Outcome
 from acistore.fetch.held import Held
 from acistore.fetch.image import ImageFetcher
 from acistore.fetch.tree import Tree
@@ -30,7 +30,8 @@ class Fetcher:
     """Brings images into a store.
 
     `progress` is told what goes on, from several threads; `no_cache` asks every server again, past all caches;
-    `trust_keys_from_https` trusts the keys that discovery finds for a name for which none is trusted yet.
+    `trust_keys_from_https` trusts the keys that discovery finds for a name for which none is trusted yet: for the
+    names that are asked for, not for those of dependencies.
     """
 
     def __init__(
@@ -63,9 +64,9 @@ class Fetcher:
         Raises NotTrusted and its kinds, NetworkError and its kinds, NotFound, ArchiveRefused, DependencyCycle.
         """
         [outcome] = self.fetch_all([wanted], signature=signature, pull_policy=pull_policy)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        if isinstance(outcome.result, Exception):
+            raise outcome.result
+        return outcome.result
 
     def fetch_all(
         self,
@@ -73,12 +74,11 @@ class Fetcher:
         *,
         signature: str | None = None,
         pull_policy: str | None = None,
-    ) -> Generator[Fetched | Exception, None, None]:
+    ) -> Generator[Outcome, None, None]:
         """Fetches images with all their dependencies, `jobs` at once and each only once.
 
-        Yields what came of each, in the order given and as soon as it is known: the image, or what `fetch` would
-        have raised. An exception that ends the iteration (Ctrl-C, say) stops what is being downloaded; the next
-        fetch goes on with that.
+        Yields what came of each as soon as it is known. An exception that ends the iteration (Ctrl-C, say) stops
+        what is being downloaded; the next fetch goes on with that.
         """
         self._store.require_writable()
         policy = pull_policy or self._config.pull_policy
@@ -95,14 +95,26 @@ class Fetcher:
             def fetch_one(asked: Asked) -> Fetched:
                 is_root = asked in roots
                 with course(fetch=number):
-                    return fetcher.fetch(asked, policy if is_root else below, signature if is_root else None)
+                    return fetcher.fetch(
+                        asked,
+                        policy if is_root else below,
+                        signature=signature if is_root else None,
+                        named=is_root,
+                    )
 
             recall.at_once.append(client.abort)
             with Crew(self._config.jobs, fetch_one, recall) as crew:
-                for root in dict.fromkeys(roots):
-                    crew.start(root)
-                for each in read:
-                    yield each if isinstance(each, Exception) else _complete(each, tree, crew)
+                todo = dict(enumerate(read))
+                while todo:
+                    for position, each in tuple(todo.items()):
+                        result = each if isinstance(each, Exception) else tree.result(each)
+                        if result is not None:
+                            yield Outcome(position, wanted[position], result)
+                            del todo[position]
+                    while crew.has_room and (needed := tree.next()) is not None:
+                        crew.start(needed)
+                    if todo:
+                        tree.settle(*crew.next())
 
     def _image_fetcher(self, client: Client, recall: Recall) -> ImageFetcher:
         return ImageFetcher(
@@ -115,14 +127,6 @@ class Fetcher:
             recall=recall,
             trust_keys_from_https=self._trust_keys_from_https,
         )
-
-
-def _complete(root: Asked, tree: Tree, crew: Crew[Asked, Fetched]) -> Fetched | Exception:
-    """Waits until an image and all that it needs are there, and has started what is found to be needed."""
-    while (result := tree.result(root)) is None:
-        for needed in tree.settle(*crew.next()):
-            crew.start(needed)
-    return result
 
 
 def _read(wanted: str | ImageName) -> Asked | AcistoreError:

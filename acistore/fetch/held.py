@@ -73,7 +73,7 @@ class Held:
         return [
             (image, remote)
             for remote, image in filter(None, known)
-            if remote.is_fresh(now) and asked.fits(image.id, image.manifest)
+            if remote.is_fresh(now, self._config.limits.freshness) and asked.fits(image.id, image.manifest)
         ]
 
     def _here(self, asked: Asked) -> list[tuple[StoredImage, Remote | None]]:

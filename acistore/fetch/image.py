@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -20,7 +21,9 @@ from acistore.errors import (
     AcistoreError,
     ArchiveRefused,
     BadSignature,
+    ConnectionFailed,
     DiskFull,
+    EndpointNotFound,
     FileUnusable,
     ImageMismatch,
     ImageNotFound,
@@ -30,7 +33,9 @@ from acistore.errors import (
     NotFound,
     NotTrusted,
     ResourceNotFound,
+    ServerFailed,
     StoreUnavailable,
+    TransferFailed,
 )
 from acistore.events import course, tell
 from acistore.fetch.admit import Admitter
@@ -38,23 +43,34 @@ from acistore.fetch.asked import Asked, is_path, is_url, path_of, signature_besi
 from acistore.fetch.crew import Recall
 from acistore.fetch.fetched import Fetched
 from acistore.fetch.held import Held
-from acistore.fetch.places import Failures, mirrored
+from acistore.fetch.places import Failures, Mirrors
+from acistore.fetch.remotes import place_of, refreshed, remote_of, why_not_asked
 from acistore.fetch.signature import Claim, Place
 from acistore.keys import trust_discovered_keys
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.net.freshness import Validators
-from acistore.net.transfer import Transfer, download, require_room
+from acistore.net.transfer import download, require_room
+from acistore.net.urls import shown
 from acistore.progress import Progress
 from acistore.store import Remote, Store, StoredImage
 from acistore.store.spool import SpoolFile
 from acistore.trust.keystore import TrustStore
+from acistore.trust.policy import refuse_without_keys
 
 log = logging.getLogger(__name__)
 
 COPY_CHUNK = 1 << 20
 # Times that a server is asked again because others removed what it said had not changed.
 REPEATS = 5
+# How a decision reads, before its reason.
+_IN_WORDS = {
+    "reuse": "the store's own, since ",
+    "next place": "not from here: ",
+    "restart": "once more from the beginning: ",
+    "admit": "admitted, ",
+    "refuse": "given up: ",
+}
 
 
 class ImageFetcher:
@@ -81,29 +97,48 @@ class ImageFetcher:
         self._recall = recall
         self._admitter = Admitter(store, config, progress, recall)
         self._trust_keys_from_https = trust_keys_from_https
+        self._resolver = Resolver(client)
+        self._mirrors = Mirrors(config)
         self._trusting = Lock()
 
-    def fetch(self, asked: Asked, policy: str, signature: str | None) -> Fetched:
-        """Fetches the image that is asked for; `signature` is where its signature is, if not the usual place."""
+    def fetch(self, asked: Asked, policy: str, *, signature: str | None, named: bool) -> Fetched:
+        """Fetches the image that is asked for; `signature` is where its signature is, if not the usual place.
+
+        `named`: a person has named it; else another image needs it. For such a one nobody is asked before a key
+        is trusted for its name: whoever signs one image must not have us ask the servers of others, or trust them.
+        """
         with course(image=asked.shown), _about(asked):
             try:
                 if asked.name is not None:
-                    return self._by_name(asked, asked.name, policy, signature)
+                    return self._by_name(asked, asked.name, policy, signature, named=named)
                 if is_path(asked.shown):
                     return self._from_file(asked, signature)
                 return self._from_url(asked, policy, signature)
             except AcistoreError as error:
-                self._decide(asked, "refuse", error.message)
+                if policy == "update" and isinstance(error, NetworkError | NotFound):
+                    self._tell_of_held(asked, error)
+                self._decide(asked, "refuse", error.message, level=logging.DEBUG)
                 raise
 
-    def _by_name(self, asked: Asked, name: ImageName, policy: str, signature: str | None) -> Fetched:
+    def _tell_of_held(self, asked: Asked, error: AcistoreError) -> None:
+        """Whoever asks for news and gets none may want to know of what there is."""
+        if held := self._held.answer(asked, "new", _now()):
+            error.facts.setdefault("in the store", f"{held[0].id}; --pull-policy new takes it without asking")
+
+    def _by_name(
+        self, asked: Asked, name: ImageName, policy: str, signature: str | None, *, named: bool
+    ) -> Fetched:
         """From the first mirror or endpoint that serves an image whose signature and labels are right."""
         if answer := self._answer(asked, policy):
             return answer
-        if self._trust_keys_from_https:
+        if named and self._trust_keys_from_https:
             with self._trusting:
                 if not self._trust.keys_for(name.name):
                     trust_discovered_keys(name, self._trust, self._config)
+        if not (named or "image" in self._config.insecure_options) and (
+            refusal := refuse_without_keys(asked.shown, name.name, self._trust.keys_for(name.name))
+        ):
+            raise refusal
         failures = Failures(asked.shown)
         for endpoint in self._endpoints(asked, name, failures):
             if endpoint.image_url in failures.urls:
@@ -113,21 +148,38 @@ class ImageFetcher:
                     raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
                 fetched = self._from_remote(endpoint.image_url, signature or endpoint.signature_url, asked)
             except (NotTrusted, NetworkError, NotFound, ArchiveRefused) as error:
-                self._decide(asked, "next place", error.message, url=endpoint.image_url)
+                why = error.message if endpoint.image_url in error.message else f"{endpoint.image_url}: {error}"
+                self._decide(asked, "next place", why, url=endpoint.image_url)
                 failures.add(endpoint.image_url, error)
+                self._keep_one(failures)
+                if not endpoint.page:
+                    self._mirrors.failed(endpoint, error)
             else:
                 for url in failures.urls:
                     self._store.spool.forget(url)
                 return fetched
         raise failures.weightiest()
 
+    def _keep_one(self, failures: Failures) -> None:
+        """Of what came from several places the most stays, for the next fetch, and nothing of the others: many
+        places must not fill the disk."""
+        for url in sorted(failures.urls, key=self._store.spool.kept_of)[:-1]:
+            self._store.spool.forget(url)
+
     def _endpoints(self, asked: Asked, name: ImageName, failures: Failures) -> Iterator[Endpoint]:
         """The mirrors, and only when none of them serves what discovery finds. What discovery fails with is one
         failure among the others."""
-        yield from mirrored(name, self._config.mirrors)
+        yield from self._mirrors.places(name)
+        if self._config.mirrors_only:
+            if not failures:
+                raise EndpointNotFound(
+                    f"no mirror is for {asked.shown}, and nobody else is asked (mirrors_only)",
+                    next_step="acistore config shows the mirrors",
+                )
+            return
         self._progress.step(f"discovering {asked.shown}")
         try:
-            yield from Resolver(self._client).resolve_images(name)
+            yield from map(_without_user, self._resolver.resolve_images(name))
         except (NetworkError, NotFound) as error:
             if not failures:
                 raise
@@ -179,8 +231,8 @@ class ImageFetcher:
                 known = self._held.at(url)
                 if known and known[0].fetched_at > started and self._held.is_admitted(known[1]):
                     spool.keep = False
-                    return self._reuse(known[1], known[0], asked)  # somebody else was here meanwhile
-                with self._claim(_place(url, signature_url, known, self._held), asked) as claim:
+                    return self._reuse(known[1], known[0], asked, "somebody else has fetched it meanwhile")
+                with self._claim(place_of(url, signature_url, known, self._held), asked) as claim:
                     spool.keep = False
                     transfer = download(
                         self._client,
@@ -192,11 +244,13 @@ class ImageFetcher:
                         progress=self._progress,
                         reader=claim,
                     )
-                    remote = _remote(url, signature_url, asked, transfer, claim)
+                    remember = partial(remote_of, url, signature_url, asked, transfer, at=_now())
                     if known and transfer.status == 304:
-                        return self._reuse(known[1], _refreshed(known[0], remote, transfer), asked)
+                        remote = refreshed(known[0], remember(claim), transfer)
+                        return self._reuse(known[1], remote, asked, "its server says that it has not changed")
                     try:
                         claim.finish(spool)
+                        remote = remember(claim)
                         image = self._admitter.admit(spool, claim, asked, url, remote)
                     except (BadSignature, ArchiveRefused, ImageMismatch) as error:
                         if transfer.disturbed and may_repeat:
@@ -204,14 +258,16 @@ class ImageFetcher:
                         raise
             except BaseException as error:
                 spool.keep = spool.keep or _can_be_gone_on_with(error)
+                if isinstance(error, TransferFailed | ServerFailed | ConnectionFailed):
+                    error.facts.setdefault("kept", _kept(spool))
                 raise
         self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=url)
         return Fetched(image, url, remote.fetched_at, False, transfer.received)
 
     # --- what each way in has in common
 
-    def _decide(self, asked: Asked, what: str, why: str, **facts: str) -> None:
-        tell(log, what, "%s: %s: %s", asked.shown, what, why, level=logging.INFO, **facts)
+    def _decide(self, asked: Asked, what: str, why: str, *, level: int = logging.INFO, **facts: str) -> None:
+        tell(log, what, f"%s: {_IN_WORDS[what]}%s", asked.shown, why, level=level, reason=why, **facts)
         self._progress.decided(asked.shown, what, why)
 
     def _spool(self, source: str, *, resume: bool) -> AbstractContextManager[SpoolFile]:
@@ -230,6 +286,7 @@ class ImageFetcher:
             trust=self._trust,
             client=self._client,
             progress=self._progress,
+            recall=self._recall,
         )
 
     def _conditions(self, known: tuple[Remote, StoredImage] | None, claim: Claim) -> Validators | None:
@@ -245,18 +302,19 @@ class ImageFetcher:
     def _answer(self, asked: Asked, policy: str) -> Fetched | None:
         """What the store has, if that will do without asking a server, and is not removed at this moment."""
         held = self._held.answer(asked, policy, _now())
+        if held is None:
+            return None
         try:
-            return self._reuse(*held, asked) if held else None
+            return self._reuse(*held, asked, why_not_asked(held[1], self._config.limits.freshness))
         except ImageNotFound:
             if policy == "never":
                 raise
             return None
 
-    def _reuse(self, image: StoredImage, remote: Remote | None, asked: Asked) -> Fetched:
+    def _reuse(self, image: StoredImage, remote: Remote | None, asked: Asked, why: str) -> Fetched:
         """The image that is in the store is the answer."""
         asked.check(image.id, image.manifest)
         self._progress.step(f"{asked.shown} is in the store")
-        why = "its server says that it has not changed" if remote else "the pull policy wants no news"
         self._store.record_fetch(image, remote=remote, latest=asked.as_latest)
         here = self._store.get(image.id)
         admission = next(iter(self._store.admissions(here)), None)
@@ -270,6 +328,13 @@ class ImageFetcher:
 
 class _Disturbed(Exception):
     """What came in pieces, or changed on its way, is not what it should be: it may be, in one piece."""
+
+
+def _kept(spool: SpoolFile) -> str:
+    """What is left of a download that broke off."""
+    if spool.note is None:
+        return "nothing; its server gives no strong ETag or Last-Modified, by which it could be gone on with"
+    return f"{spool.size} bytes, with which the next fetch goes on"
 
 
 def _can_be_gone_on_with(error: BaseException) -> bool:
@@ -290,6 +355,12 @@ def _about(asked: Asked) -> Iterator[None]:
         raise
 
 
+def _without_user(endpoint: Endpoint) -> Endpoint:
+    """An endpoint without user and password, if somebody has put them into a page: they are not sent, and what is
+    fetched is recorded."""
+    return replace(endpoint, image_url=shown(endpoint.image_url), signature_url=shown(endpoint.signature_url))
+
+
 def _reason(claim: Claim, image: StoredImage) -> str:
     """Why an image was let in."""
     verdict = claim.verdict(image.name)
@@ -300,42 +371,6 @@ def _reason(claim: Claim, image: StoredImage) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _place(url: str, signature_url: str, known: tuple[Remote, StoredImage] | None, held: Held) -> Place:
-    """With what is known of the signature, if that is what has admitted the image that the store has."""
-    if known and known[0].signature_url == signature_url and held.is_admitted(known[1]):
-        return Place(url, signature_url, Validators(known[0].signature_etag, known[0].signature_last_modified))
-    return Place(url, signature_url)
-
-
-def _remote(url: str, signature_url: str, asked: Asked, transfer: Transfer, claim: Claim) -> Remote:
-    """What is known of a URL now. The image counts as fresh for no longer than its signature does."""
-    fresh = [each for each in (transfer.max_age, claim.max_age) if each is not None]
-    validators = transfer.validators or Validators()
-    return Remote(
-        url=url,
-        asked=str(asked.name) if asked.name else None,
-        signature_url=signature_url,
-        etag=validators.etag,
-        last_modified=validators.last_modified,
-        max_age=None if transfer.max_age is None else min(fresh),
-        fetched_at=_now(),
-        signature_etag=claim.validators.etag,
-        signature_last_modified=claim.validators.last_modified,
-    )
-
-
-def _refreshed(known: Remote, answer: Remote, transfer: Transfer) -> Remote:
-    """What is known of a URL after a 304, which need not repeat anything (RFC 9111, section 4.3.4)."""
-    if transfer.validators is None:
-        return answer
-    return replace(
-        answer,
-        etag=answer.etag or known.etag,
-        last_modified=answer.last_modified or known.last_modified,
-        max_age=known.max_age if answer.max_age is None else answer.max_age,
-    )
 
 
 def _copy(path: Path, spool: BinaryIO, claim: Claim, limit: int) -> None:

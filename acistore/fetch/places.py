@@ -1,23 +1,68 @@
 """Where an image may be had: mirrors, then what discovery finds; and what is said when all of them fail."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
-from acistore.config import Mirror
-from acistore.discovery import Endpoint, render
-from acistore.errors import AcistoreError, NetworkError, NotFound, NotTrusted
+from acistore.config import Config, Mirror
+from acistore.discovery import Endpoint, render, unfilled_in
+from acistore.errors import AcistoreError, ConnectionFailed, NetworkError, NotFound, NotTrusted, ResourceNotFound
 from acistore.fetch.asked import is_url
 from acistore.naming import ImageName, covers
+
+log = logging.getLogger(__name__)
 
 
 def mirrored(name: ImageName, mirrors: Sequence[Mirror]) -> Iterator[Endpoint]:
     """The places of a name at the mirrors that are for it, in their order.
 
-    A template with a placeholder that the name doesn't fill is passed over, as in discovery.
+    A template with a placeholder that the name doesn't fill is passed over, as in discovery. Labels are
+    percent-encoded: they may be those of a dependency, and no stranger is to choose the path at a mirror.
     """
-    for mirror in mirrors:
-        if covers(mirror.prefix, name.name) and (endpoint := render(mirror.url, name)):
-            yield endpoint
+    return filter(None, (render(mirror.url, name, quoted=True) for mirror in mirrors if _is_for(mirror, name)))
+
+
+def _is_for(mirror: Mirror, name: ImageName) -> bool:
+    return not mirror.prefix or covers(mirror.prefix, name.name)
+
+
+class Mirrors:
+    """The mirrors of one fetch, and which of them can't be reached.
+
+    Whoever has set up a mirror wants to know that it is of no use: that is told once.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._mirrors = config.mirrors
+        self._down: set[str] = set()
+        self._told: set[str] = set()
+
+    def places(self, name: ImageName) -> Iterator[Endpoint]:
+        """Where to ask for an image before anywhere else: not where nobody has answered before."""
+        for mirror in self._mirrors:
+            if _is_for(mirror, name) and (unfilled := unfilled_in(mirror.url, name)):
+                self._tell(mirror.url, f"{name} has nothing for {', '.join(unfilled)}")
+        for endpoint in mirrored(name, self._mirrors):
+            if _host(endpoint) not in self._down:
+                yield endpoint
+
+    def failed(self, endpoint: Endpoint, error: AcistoreError) -> None:
+        """Takes note. That a mirror doesn't have an image is nothing to be told."""
+        host = _host(endpoint)
+        if isinstance(error, ConnectionFailed):
+            self._down.add(host)
+        if not isinstance(error, ResourceNotFound) or "credentials" in error.facts:
+            self._tell(host, error.message)
+
+    def _tell(self, mirror: str, why: str) -> None:
+        if mirror not in self._told:
+            self._told.add(mirror)
+            log.warning("the mirror %s is passed over: %s", mirror, why)
+
+
+def _host(endpoint: Endpoint) -> str:
+    return urlsplit(endpoint.image_url).netloc
 
 
 @dataclass
@@ -41,7 +86,9 @@ class Failures:
     def weightiest(self) -> AcistoreError:
         """The failure to report: one of trust before one of the network before an image that was not found, with
         what the other places said among its facts (CLI.md, `fetch`)."""
-        (_place, error), *others = sorted(self._errors.items(), key=lambda each: _weight(each[1]))
+        (place, error), *others = sorted(self._errors.items(), key=lambda each: _weight(each[1]))
+        if place not in error.message:
+            error.facts.setdefault("from", place)
         error.facts.update({place: other.message.removeprefix(f"{place}: ") for place, other in others})
         return error
 

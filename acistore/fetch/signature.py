@@ -15,7 +15,8 @@ from acistore.errors import (
     SignatureMissing,
 )
 from acistore.fetch.asked import Asked, is_url, path_of, signature_beside
-from acistore.net.answers import Response
+from acistore.fetch.crew import Recall
+from acistore.net.answers import Response, phrase
 from acistore.net.client import Client
 from acistore.net.freshness import Validators, freshness, retry_after
 from acistore.net.retries import Retries
@@ -57,6 +58,7 @@ class Claim:
         trust: TrustStore,
         client: Client,
         progress: Progress,
+        recall: Recall,
     ) -> None:
         self._place = place
         self._asked = asked
@@ -64,6 +66,7 @@ class Claim:
         self._trust = trust
         self._client = client
         self._progress = progress
+        self._recall = recall
         self._is_off = "image" in config.insecure_options
         self._stack = ExitStack()
         self._signature: bytes | None = None
@@ -103,7 +106,8 @@ class Claim:
             self._begin()
 
     def feed(self, data: bytes) -> None:
-        """The next bytes of the image as it is served."""
+        """The next bytes of the image as it is served. Raises CalledOff."""
+        self._recall.check()
         self._is_untouched = False
         if self._check:
             self._check.feed(data)
@@ -168,14 +172,15 @@ class Claim:
         )
 
     def _refuse(self, response: Response) -> NoReturn:
-        """Raises SignatureMissing when the image is there and its signature is not, else ResourceNotFound: also
-        when it is a matter of who asks."""
-        if response.status in (401, 403):
+        """Raises SignatureMissing when the image is there and its signature is not; ResourceNotFound when neither
+        is, or it is a matter of who asks and how; ServerFailed for an answer that is none."""
+        if response.status not in (404, 410):
             response.found()
+            raise ServerFailed(f"{response.url}: the server answered {phrase(response.status)} for a signature")
         if is_url(self._place.image) and self._client.is_missing(self._place.image):
             raise ResourceNotFound(
                 f"{self._asked.shown} is not published: neither the image nor its signature is there",
-                facts={"image": self._place.image, "signature": self._place.signature},
+                facts={"image at": self._place.image, "signature at": self._place.signature},
                 next_step="check name, version and labels",
             )
         raise _missing(self._asked.shown, f"{self._place.signature} answered {response.status}")
@@ -183,7 +188,7 @@ class Claim:
     def _wait_for_it(self) -> None:
         """Asks for a signature that was put off until it is there. One that never is, is missing."""
         self._progress.step(f"asking for the signature of {self._asked.shown} again")
-        retries = Retries(self._config.limits, pause=self._client.pause)
+        retries = Retries(self._config.limits, pause=self._client.pause, url=self._place.signature)
         while True:
             self.is_deferred = False
             response = self._get(Validators())

@@ -6,6 +6,7 @@ router's pages, a cloud's metadata, what listens on this machine alone. Pure: as
 
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import unquote
 
 # What the registries of special-purpose addresses (RFC 6890 and its followers) list as not globally reachable, and
 # multicast, which no server has. Kept here, since Python's own list depends on its version.
@@ -31,6 +32,10 @@ _NOT_GLOBAL = tuple(
 )
 _GLOBAL_6 = IPv6Network("2000::/3")
 _NOT_GLOBAL_6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
+# What systems call themselves.
+_OWN_NAMES = frozenset(
+    {"localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
+)
 # An IPv4 address stands in the last 32 bits of these: IPv4-mapped, NAT64.
 _EMBEDDING = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
@@ -56,8 +61,8 @@ def is_evidently_private(host: str) -> bool:
     Or an address in a notation of its own (`0x7f.1`, `010.0.0.1`), which programs read in different ways, and
     nobody writes who has nothing to hide. What other names stand for can't be seen from them.
     """
-    name = host.strip("[]").rstrip(".").lower()
-    if name in ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"):
+    name = unquote(host).strip("[]").rstrip(".").lower()
+    if name in _OWN_NAMES:
         return True
     if name.endswith(".localhost"):
         return True

@@ -26,7 +26,7 @@ from acistore.events import tell
 from acistore.net import failures
 from acistore.net.addresses import is_evidently_private, is_public
 from acistore.net.answers import Answer, Response, phrase, unexpected
-from acistore.net.credentials import Doorkeeper
+from acistore.net.credentials import Access, Doorkeeper
 from acistore.net.freshness import retry_after
 from acistore.net.retries import Retries
 from acistore.net.routes import Routes
@@ -118,7 +118,7 @@ class Client:
         304, where `headers` make it a conditional request.
         """
         seconds = self.limits.deadline if deadline is None else deadline
-        retries = Retries(self.limits, pause=self.pause, end=time.monotonic() + seconds)
+        retries = Retries(self.limits, pause=self.pause, end=time.monotonic() + seconds, url=url)
         with over_in(seconds):
             while True:
                 try:
@@ -240,20 +240,25 @@ class Client:
             )
             answer = Answer(url, told, _exchange(pool, request), access)
         except failures.RAISED as error:
-            failure = failures.before_answer(error, told)
+            failure = failures.before_answer(error, told, proxy)
             # A host that nobody knows or that isn't up is told at once: it may have been mistyped.
             failure.transient = failure.transient or (
                 isinstance(failure, ConnectionFailed) and url.netloc in self._answered
             )
-            if proxy:
-                failure.facts["way"] = f"through {proxy.name}, the proxy that the environment names"
+            self._tell(method, told, failure.message.removeprefix(f"{told}: "), access)
             raise failure from error
         if answer.status == 407 and proxy:
             answer.close()
-            raise failures.proxy_authentication(told)
+            raise failures.proxy_authentication(told, proxy)
         self._answered.add(url.netloc)
-        tell(log, "request", "%s %s: %d", method, told, answer.status, level=logging.DEBUG, status=answer.status)
+        self._tell(method, told, answer.status, access)
         return answer
+
+    def _tell(self, method: str, told: str, outcome: object, access: Access) -> None:
+        """Notes what came of a request, and whether the server was told who asks."""
+        message = "%s %s: %s (credentials: %s)"
+        facts = {"url": told, "outcome": outcome, "credentials": access.told}
+        tell(log, "request", message, method, told, outcome, access.told, level=logging.DEBUG, **facts)
 
 
 def _exchange(pool: httpcore.ConnectionPool, request: httpcore.Request) -> httpcore.Response:

@@ -3,6 +3,7 @@
 Knows the exceptions of httpcore, ssl and socket, so that nobody else has to; opens nothing.
 """
 
+import re
 import socket
 import ssl
 
@@ -16,6 +17,7 @@ from acistore.errors import (
     TLSFailed,
     TransferFailed,
 )
+from acistore.net.proxies import Proxy, Unreachable
 from acistore.net.sockets import AddressRefused
 
 # What httpcore raises, and ValueError (UnicodeError among them) from URLs and headers that can't be sent.
@@ -29,6 +31,9 @@ RAISED = (
 
 # OpenSSL's X509_V_ERR_…: self-signed, or signed by an authority that is not among those known here.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
+# The certificate is for another host name, or another address.
+_ANOTHER_NAME = frozenset({62, 64})
+_NOT_YET_VALID = 9
 # How servers refuse whoever has no client certificate, or another one. An old one says no more than "failure".
 _WANTS_CERTIFICATE = frozenset(
     {
@@ -41,23 +46,43 @@ _WANTS_CERTIFICATE = frozenset(
         "TLSV1_ALERT_ACCESS_DENIED",
     }
 )
+# How httpcore, and h11 below it, say that the other side has ended the connection too early.
+_HUNG_UP = re.compile(r"disconnected without sending a response|closed connection without sending complete")
 _OTHER_PROTOCOL = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_VERSION_NUMBER"})
 
 
-def before_answer(error: Exception, url: str) -> NetworkError:
-    """The error for an exception that was raised before the headers of the answer were complete."""
+def before_answer(error: Exception, url: str, proxy: Proxy | None = None) -> NetworkError:
+    """The error for an exception that was raised before the headers of the answer were complete.
+
+    `proxy` is the one on the way, if there is one.
+    """
+    failure = _without_answer(error, url, proxy)
+    if proxy:
+        failure.facts["way"] = f"through {proxy.name}, the proxy that {proxy.variable} names"
+    return failure
+
+
+def _without_answer(error: Exception, url: str, proxy: Proxy | None) -> NetworkError:
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError):
         return _tls_failure(cause, url)
-    if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.ProxyError):
+    if isinstance(error, httpcore.ProxyError):
+        return _refused_by_proxy(error, url, proxy)
+    if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout):
         return _no_connection(error, cause, url)
-    if isinstance(error, httpcore.TimeoutException):
-        return ConnectionFailed(f"{url}: no answer in time")
     if isinstance(error, httpcore.ProtocolError):
-        return ServerFailed(f"{url}: the answer is not valid HTTP: {_reason(cause)}")
+        return _no_http(error, url)
     if isinstance(error, httpcore.NetworkError):
         return TransferFailed(f"{url}: the connection broke off before an answer: {_reason(cause)}")
-    return ConnectionFailed(f"{url}: can't be asked for: {_reason(cause)}")
+    in_time = not isinstance(error, httpcore.TimeoutException)
+    reason = f"can't be asked for: {_reason(cause)}" if in_time else "no answer in time"
+    return ConnectionFailed(f"{url}: {reason}")
+
+
+def _no_http(error: httpcore.ProtocolError, url: str) -> NetworkError:
+    if _HUNG_UP.search(str(error)):
+        return TransferFailed(f"{url}: the server hung up before an answer")
+    return ServerFailed(f"{url}: the answer is not valid HTTP: {_reason(error)}")
 
 
 def within_body(error: Exception, url: str, received: int) -> NetworkError:
@@ -65,7 +90,8 @@ def within_body(error: Exception, url: str, received: int) -> NetworkError:
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError):
         return _tls_failure(cause, url)
-    return TransferFailed(f"{url}: the transfer broke off after {received} bytes: {_reason(cause)}")
+    reason = "the server hung up" if _HUNG_UP.search(str(error)) else _reason(cause)
+    return TransferFailed(f"{url}: the transfer broke off after {received} bytes: {reason}")
 
 
 def private_redirect(url: str, address: str) -> InsecureTransport:
@@ -76,11 +102,12 @@ def private_redirect(url: str, address: str) -> InsecureTransport:
     )
 
 
-def proxy_authentication(url: str) -> ConnectionFailed:
+def proxy_authentication(url: str, proxy: Proxy | None = None) -> ConnectionFailed:
     """The error for a proxy's 407."""
+    variable = proxy.variable if proxy else "HTTPS_PROXY (HTTP_PROXY for http://)"
     return ConnectionFailed(
         f"{url}: the proxy wants to know who asks, or knows the user and password but refuses them",
-        next_step="set HTTPS_PROXY (HTTP_PROXY for http://) to http://USER:PASSWORD@HOST:PORT",
+        next_step=f"set {variable} to http://USER:PASSWORD@HOST:PORT",
     )
 
 
@@ -93,17 +120,24 @@ def _cause(error: Exception) -> BaseException:
 def _no_connection(error: Exception, cause: BaseException, url: str) -> NetworkError:
     if isinstance(cause, AddressRefused):
         return private_redirect(url, str(cause))
-    if isinstance(error, httpcore.ProxyError):
-        if str(error).startswith("407"):
-            return proxy_authentication(url)
-        reason = f"the proxy refused to connect: {error}"
-    elif isinstance(error, httpcore.ConnectTimeout):
+    if isinstance(error, httpcore.ConnectTimeout) or (isinstance(error, Unreachable) and error.timed_out):
         reason = "no connection in time"
     elif isinstance(cause, socket.gaierror | UnicodeError):
         reason = f"the host name doesn't resolve: {_reason(cause)}"
     else:
         reason = f"no connection: {_reason(cause)}"
+    if isinstance(error, Unreachable):
+        return ConnectionFailed(
+            f"{url}: the proxy {error.proxy.name}: {reason}",
+            next_step=f"see whether {error.proxy.variable} in the environment is right, or unset it",
+        )
     return ConnectionFailed(f"{url}: {reason}")
+
+
+def _refused_by_proxy(error: httpcore.ProxyError, url: str, proxy: Proxy | None) -> NetworkError:
+    if str(error).startswith("407"):
+        return proxy_authentication(url, proxy)
+    return ConnectionFailed(f"{url}: the proxy refused to connect: {error}")
 
 
 def _reason(error: BaseException) -> str:
@@ -114,14 +148,27 @@ def _tls_failure(error: ssl.SSLError, url: str) -> TLSFailed:
     if not isinstance(error, ssl.SSLCertVerificationError):
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return TLSFailed(f"{url}: TLS failed: {reason}", next_step=_tls_step(error.reason))
-    known = error.verify_code not in _UNKNOWN_AUTHORITY
     return TLSFailed(
-        f"{url}: the server's certificate is not acceptable: {error.verify_message}",
-        next_step="ask whoever runs the server to renew its certificate, or --insecure-options=tls to go without"
-        if known
-        else "acistore --ca-file FILE …, with the certificate of the server's authority in FILE "
-        "(for one host: ca_file in [[hosts]] of acistore.toml)",
+        f"{url}: the server's certificate is not acceptable: {error.verify_message.rstrip('.')}",
+        next_step=_certificate_step(error.verify_code),
     )
+
+
+def _certificate_step(code: int) -> str:
+    """What to do about a certificate with this X509_V_ERR_…."""
+    if code in _UNKNOWN_AUTHORITY:
+        return (
+            "acistore --ca-file FILE …, with the certificate of the server's authority in FILE "
+            "(for one host: ca_file in [[hosts]] of acistore.toml)"
+        )
+    if code in _ANOTHER_NAME:
+        return (
+            "check the host in the URL, and that no other server answers in its place: "
+            "the certificate is for another name"
+        )
+    if code == _NOT_YET_VALID:
+        return "check the clock of this machine: the certificate is valid only later"
+    return "ask whoever runs the server to renew its certificate, or --insecure-options=tls to go without"
 
 
 def _tls_step(reason: str | None) -> str | None:

@@ -1,11 +1,15 @@
 """Which proxy leads to a URL, as the environment has it: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
 
-Each in capitals or in lower case, which counts first. What NO_PROXY may hold is told at `Bypass`.
+Each in lower case or in capitals; where both are set, the one in lower case counts. What NO_PROXY may hold is told
+at `Bypass`.
 """
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from typing import Any
 from urllib.request import getproxies_environment
 
 import httpcore
@@ -19,11 +23,12 @@ _ENTRY = re.compile(r"(\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy, reached with or without TLS. `name` can be shown."""
+    """An HTTP proxy, reached with or without TLS. `name` can be shown; `variable` is the one that it came from."""
 
     scheme: str
     host: str
     port: int | None
+    variable: str
     auth: tuple[bytes, bytes] | None = field(default=None, repr=False)
 
     @property
@@ -45,16 +50,49 @@ class Proxies:
         environ = getproxies_environment()
         self._bypass = Bypass(environ.pop("no", ""))
         self._by_scheme = environ
-        self._parsed: dict[str, Proxy] = {}
+        self._variables = {scheme: _variable(scheme) for scheme in environ}
+        self._parsed: dict[str, Proxy] = {}  # by scheme
 
     def for_url(self, url: httpx.URL) -> Proxy | None:
         """The proxy that requests for this URL go through. Raises ConfigError for one that can't be used."""
-        text = self._by_scheme.get(url.scheme) or self._by_scheme.get("all")
+        scheme = url.scheme if self._by_scheme.get(url.scheme) else "all"
+        text = self._by_scheme.get(scheme)
         if not text or self._bypass.holds_for(url):
             return None
-        if text not in self._parsed:
-            self._parsed[text] = _parsed(text)
-        return self._parsed[text]
+        if scheme not in self._parsed:
+            self._parsed[scheme] = _parsed(text, self._variables[scheme])
+        return self._parsed[scheme]
+
+
+class Unreachable(httpcore.ConnectError):
+    """There is no connection to the proxy. The argument is the system's error, as of any ConnectError."""
+
+    def __init__(self, proxy: Proxy, cause: Exception) -> None:
+        super().__init__(*cause.args)
+        self.proxy = proxy
+        self.timed_out = isinstance(cause, httpcore.ConnectTimeout)
+
+
+class ProxyBackend(httpcore.NetworkBackend):
+    """Connects to a proxy: a failure is the proxy's, and not that of the server behind it."""
+
+    def __init__(self, backend: httpcore.NetworkBackend, proxy: Proxy) -> None:
+        self._backend = backend
+        self._proxy = proxy
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """As the backend does it. Raises Unreachable for what it raises."""
+        try:
+            return self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            raise Unreachable(self._proxy, error) from error
 
 
 class Bypass:
@@ -92,7 +130,14 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
         return bool(name) and (host == name or host.endswith("." + name))
 
 
-def _parsed(text: str) -> Proxy:
+def _variable(scheme: str) -> str:
+    """The variable that the proxy for a scheme is taken from, as it is written in the environment."""
+    name = f"{scheme}_proxy"
+    set_here = [each for each in os.environ if each.lower() == name]
+    return name if name in set_here else next(iter(set_here), name.upper())
+
+
+def _parsed(text: str, variable: str) -> Proxy:
     """Raises ConfigError, which doesn't repeat the value: it may hold a password."""
     try:
         parsed = httpx.Proxy(text if "://" in text else f"http://{text}")
@@ -101,8 +146,9 @@ def _parsed(text: str) -> Proxy:
     if parsed is None or parsed.url.scheme not in ("http", "https") or not parsed.url.host:
         kind = parsed.url.scheme if parsed else "none"
         raise ConfigError(
-            "the proxy in the environment is not an http:// or https:// URL"
+            f"{variable} in the environment is not an http:// or https:// URL"
             + (", and no others are supported" if kind.startswith("socks") else ""),
-            next_step="set HTTPS_PROXY to one like http://proxy.example.com:3128, or unset it",
+            next_step=f"set {variable} to one like http://proxy.example.com:3128, or unset it",
         )
-    return Proxy(parsed.url.scheme, parsed.url.raw_host.decode("ascii"), parsed.url.port, parsed.raw_auth)
+    host = parsed.url.raw_host.decode("ascii")
+    return Proxy(parsed.url.scheme, host, parsed.url.port, variable, parsed.raw_auth)

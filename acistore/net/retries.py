@@ -20,7 +20,7 @@ _DOUBLINGS = 64
 class Retries:
     """The tries of one job.
 
-    `pause(seconds)` waits, and may raise to give up.
+    `pause(seconds)` waits, and may raise to give up; `about` (the URL, say) goes into the log.
 
     A job gets `limits.retries` more tries in a row; one that brought something begins a new row. The pause before
     a try is `limits.retry_delay`, doubled with each of the row, and up to a half shorter, so that a fleet does not
@@ -34,10 +34,12 @@ class Retries:
         *,
         pause: Callable[[float], object] = time.sleep,
         end: float | None = None,
+        **about: str,
     ) -> None:
         self._limits = limits
         self._pause = pause
         self._end = end
+        self._about = about
         self._failed = 0
         self._asked_for = 0.0
 
@@ -48,20 +50,35 @@ class Retries:
         """
         self._pause(0)  # whoever was called off has failed for no other reason
         self._failed = 0 if progress else self._failed
-        if not error.transient or self._failed >= self._limits.retries:
+        if not error.transient:
+            raise error
+        if self._failed >= self._limits.retries:
+            if self._failed:
+                error.facts.setdefault("tried", f"{self._failed + 1} times in a row (--limits-retries)")
             raise error
         self._failed += 1
         asked_for = error.retry_after
         self._asked_for += asked_for or 0
         seconds = self._own_pause() if asked_for is None else asked_for
-        too_long = self._asked_for > self._limits.retry_after
-        if too_long or (self._end is not None and time.monotonic() + seconds > self._end):
-            if asked_for is not None:
-                error.facts.setdefault("retry after", f"{asked_for:g} seconds, as the server says")
+        if self._asked_for > self._limits.retry_after:
+            error.facts.setdefault("pause", f"{asked_for:g} s, as the server asks (--limits-retry-after)")
             raise error
-        again = f"trying again in {seconds:.1f} s ({self._failed} of {self._limits.retries})"
-        level = logging.WARNING
-        tell(log, "retry", "%s; %s", error.message, again, level=level, reason=error.message, seconds=seconds)
+        if self._end is not None and time.monotonic() + seconds > self._end:
+            error.facts.setdefault("pause", f"{seconds:.1f} s, and the time is over by then (--limits-deadline)")
+            raise error
+        whose = "" if asked_for is None else ", as the server asks"
+        again = f"trying again in {seconds:.1f} s{whose} ({self._failed} of {self._limits.retries})"
+        tell(
+            log,
+            "retry",
+            "%s; %s",
+            error.message,
+            again,
+            level=logging.WARNING,
+            reason=error.message,
+            seconds=seconds,
+            **self._about,
+        )
         self._pause(seconds)
         return seconds if asked_for is None else 0.0
 

@@ -10,7 +10,7 @@ import httpx
 
 from acistore.config import Config
 from acistore.net.addresses import is_public
-from acistore.net.proxies import Proxies, Proxy
+from acistore.net.proxies import Proxies, Proxy, ProxyBackend
 from acistore.net.sockets import Backend
 from acistore.net.tls import TlsRules, TlsSettings, tls_context
 
@@ -48,13 +48,14 @@ class Routes:
         # Made when they are needed: to read a file of authorities takes 20 ms.
         with self._lock:
             if key not in self._pools:
-                self._backends.append(Backend(accepts=is_public if public_only else None))
+                backend = Backend(accepts=is_public if public_only else None)
+                self._backends.append(backend)
                 self._pools[key] = httpcore.ConnectionPool(
                     ssl_context=tls_context(key[1], verify=self.verifies),
                     proxy=self._way(proxy) if proxy else None,
                     max_connections=None,
                     keepalive_expiry=KEEPALIVE,
-                    network_backend=self._backends[-1],
+                    network_backend=ProxyBackend(backend, proxy) if proxy else backend,
                 )
             return self._pools[key]
 

@@ -14,27 +14,14 @@ import certifi
 import httpx
 
 from acistore.config import Config, Host
-from acistore.errors import ConfigError
-from acistore.net.credentials.files import warn_if_open
+from acistore.config.paths import Setting, of_all_hosts, of_host
+from acistore.net.credentials.files import LONGEST, warn_if_open
 from acistore.net.hosts import for_host, key_of
 
 # How OpenSSL finds an authority in a directory: by the hash of its name.
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A path, and the option that it was set by, for messages."""
-
-    path: Path
-    option: str
-    origin: str
-
-    def failure(self, reason: str, next_step: str | None = None) -> ConfigError:
-        """The error for a path that is no use."""
-        return ConfigError(
-            f"{self.option}: {self.path} {reason}", facts={"set by": self.origin}, next_step=next_step
-        )
+# How PEM announces one, be it encrypted or of a certain algorithm.
+_PRIVATE_KEY = b"PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +36,7 @@ class Identity:
 class TlsSettings:
     """What holds for a host, beyond the system's authorities.
 
-    Connections with different settings are never shared. The options name the host, so that this is so for two
-    hosts with the same certificate, too.
+    Connections with different settings are never shared, not even by two hosts with the same certificate.
     """
 
     ca_files: tuple[Setting, ...] = ()
@@ -63,8 +49,8 @@ class TlsRules:
     counts for that key. Raises ConfigError for a wrong name of a host."""
 
     def __init__(self, config: Config) -> None:
-        self._ca_file = _general(config, "ca_file", config.ca_file)
-        self._ca_directory = _general(config, "ca_directory", config.ca_directory)
+        self._ca_file = of_all_hosts(config, "ca_file")
+        self._ca_directory = of_all_hosts(config, "ca_directory")
         self._ca_files: dict[str, Setting] = {}
         self._ca_directories: dict[str, Setting] = {}
         self._identities: dict[str, Identity] = {}
@@ -81,13 +67,12 @@ class TlsRules:
 
     def _add(self, host: Host) -> None:
         name = key_of(host)
-        if host.ca_file:
-            self._ca_files[name] = _of_host(host, "ca_file", host.ca_file)
-        if host.ca_directory:
-            self._ca_directories[name] = _of_host(host, "ca_directory", host.ca_directory)
-        if host.client_certificate:
-            key = _of_host(host, "client_key", host.client_key) if host.client_key else None
-            self._identities[name] = Identity(_of_host(host, "client_certificate", host.client_certificate), key)
+        if file := of_host(host, "ca_file"):
+            self._ca_files[name] = file
+        if directory := of_host(host, "ca_directory"):
+            self._ca_directories[name] = directory
+        if certificate := of_host(host, "client_certificate"):
+            self._identities[name] = Identity(certificate, of_host(host, "client_key"))
 
 
 def tls_context(settings: TlsSettings | None = None, *, verify: bool) -> ssl.SSLContext:
@@ -118,20 +103,12 @@ def _has_authorities() -> bool:
     return paths.capath is not None and any(Path(paths.capath).iterdir())
 
 
-def _general(config: Config, option: str, path: Path | None) -> Setting | None:
-    return Setting(path, option, config.origins.get(option, "the caller")) if path else None
-
-
-def _of_host(host: Host, key: str, path: Path) -> Setting:
-    return Setting(path, f"hosts.{key} of {host.name}", host.origin)
-
-
 def _present(*settings: Setting | None) -> tuple[Setting, ...]:
     return tuple(setting for setting in settings if setting is not None)
 
 
 def _believe_file(context: ssl.SSLContext, setting: Setting) -> None:
-    _require_file(setting)
+    setting.open().close()
     try:
         context.load_verify_locations(cafile=setting.path)
     except ssl.SSLError:
@@ -141,11 +118,7 @@ def _believe_file(context: ssl.SSLContext, setting: Setting) -> None:
 
 
 def _believe_directory(context: ssl.SSLContext, setting: Setting) -> None:
-    try:
-        hashed = any(_HASHED.fullmatch(each.name) for each in setting.path.iterdir())
-    except OSError as error:
-        raise setting.failure(f"can't be read: {error.strerror}") from None
-    if not hashed:
+    if not any(map(_HASHED.fullmatch, setting.entries())):
         raise setting.failure(
             "has no certificate under the hash of its name, as OpenSSL looks for it",
             next_step=f"openssl rehash {setting.path}",
@@ -155,10 +128,15 @@ def _believe_directory(context: ssl.SSLContext, setting: Setting) -> None:
 
 def _show(context: ssl.SSLContext, identity: Identity) -> None:
     certificate, key = identity.certificate, identity.key
-    for setting in _present(certificate, key):
-        _require_file(setting)
     secret = key or certificate
-    warn_if_open(secret.path)
+    secrets = [setting for setting in _present(certificate, key) if _holds_key(setting)]
+    for setting in secrets:
+        warn_if_open(setting.path)
+    if key is None and not secrets:
+        raise certificate.failure(
+            "does not hold a private key in PEM",
+            next_step='client_key = "FILE" beside client_certificate, with the key of the certificate in FILE',
+        )
     try:
         context.load_cert_chain(certificate.path, key.path if key else None, password=_refuse_to_ask)
     except _EncryptedKey:
@@ -177,24 +155,15 @@ def _show(context: ssl.SSLContext, identity: Identity) -> None:
         raise certificate.failure(f"can't be read: {error.strerror}") from None
 
 
+def _holds_key(setting: Setting) -> bool:
+    """Whether a private key stands in the file. Raises ConfigError for one that can't be read."""
+    with setting.open() as file:
+        return _PRIVATE_KEY in file.read(LONGEST)
+
+
 class _EncryptedKey(Exception):
     """OpenSSL wants a passphrase."""
 
 
 def _refuse_to_ask() -> str:
     raise _EncryptedKey
-
-
-def _require_file(setting: Setting) -> None:
-    """Before OpenSSL opens it: it would wait for a pipe."""
-    try:
-        with open(setting.path, "rb", opener=_without_waiting):
-            is_file = setting.path.is_file()
-    except OSError as error:
-        raise setting.failure(f"can't be read: {error.strerror}") from None
-    if not is_file:
-        raise setting.failure("is not a file")
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)

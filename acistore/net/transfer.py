@@ -135,15 +135,17 @@ def download(
     job = _Download(
         client, url, into, limit=limit, option=option, reader=reader or _Nobody(), progress=progress or Silent()
     )
-    retries = Retries(client.limits, pause=client.pause)
+    retries = Retries(client.limits, pause=client.pause, url=url)
     while True:
-        before = job.furthest
+        before, began = job.furthest, time.monotonic()
         try:
             return job.attempt(known)
         except _Stale as stale:
             job.decide("restart", str(stale))
         except NetworkError as error:
-            job.own_pause = retries.wait(error, progress=job.furthest > before and not job.was_slow)
+            least = client.limits.minimum_rate * (time.monotonic() - began)
+            brought = job.furthest - before
+            job.own_pause = retries.wait(error, progress=brought > 0 and brought >= least and not job.was_slow)
             job.progress.decided(url, "retry", error.message)
 
 
@@ -188,14 +190,14 @@ class _Download:
 
     def decide(self, what: str, why: str) -> None:
         """Tells of a decision about this download."""
-        tell(log, what, "%s: %s: %s", self._url, what, why, url=self._url)
+        tell(log, what, "%s: %s: %s", self._url, what, why, url=self._url, reason=why)
         self.progress.decided(self._url, what, why)
 
     def attempt(self, known: Validators | None) -> Transfer:
         """Asks for what is missing, and takes it. Raises NetworkError when that doesn't succeed."""
+        if self._into.size > self._limit:
+            raise self._too_large(self._url, None)
         here = self._catch_up()
-        if here > self._limit:
-            raise self._too_large(self._url, here)
         headers = _resuming(here, self._into.note or {}) if here else known.conditions() if known else {}
         conditional = not here and bool(headers)
         asked_at = time.time()
@@ -241,11 +243,10 @@ class _Download:
     def _check_range(self, answer: Answer, here: int) -> None:
         """Makes sure that what comes is the rest of what is there."""
         match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
-        validators = strong_validators(answer.headers)
         note = self._into.note or {}
         if match is None or match[1] is None or int(match[1]) != here:
             self._start_again(f"asked for the rest from {here}, it sends another part")
-        if validators.etag and note.get("etag") not in (None, validators.etag):
+        if _differ(note, answer.headers):
             self._start_again("it sends a part of something else")
         if (length := _total(answer)) and note.get("length") not in (None, str(length)):
             self._start_again("it sends a part of something of another size")
@@ -322,9 +323,9 @@ class _Download:
 
     def _slow(self, answer: Answer, limits: Limits) -> TransferFailed:
         self.was_slow = True
-        return TransferFailed(
-            f"{answer.shown}: slower than {limits.minimum_rate} bytes a second over {limits.rate_window:g} seconds"
-        )
+        rate = f"slower than {limits.minimum_rate} bytes a second over {limits.rate_window:g} seconds"
+        bounds = {"bound": "--limits-minimum-rate, --limits-rate-window"}
+        return TransferFailed(f"{answer.shown}: {rate}", facts=bounds)
 
     def _transfer(self, answer: Answer, asked_at: float, status: int) -> Transfer:
         age = freshness(answer.headers, asked_at=asked_at, longest=self._client.limits.freshness)
@@ -355,6 +356,12 @@ def _are_same(note: Mapping[str, str], validators: Validators) -> bool:
     if note.get("etag") or validators.etag:
         return note.get("etag") == validators.etag
     return validators.last_modified is not None and note.get("last_modified") == validators.last_modified
+
+
+def _differ(note: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+    """Whether a part has validators, of whatever strength, that are not those of what the note tells of."""
+    found = {"etag": headers.get("etag"), "last_modified": headers.get("last-modified")}
+    return any(note.get(name) not in (None, value) for name, value in found.items() if value is not None)
 
 
 def _total(answer: Answer) -> int | None:

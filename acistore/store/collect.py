@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Literal
 
 from acistore.errors import DiskFull, StoreDamaged
 from acistore.store import changes, index
@@ -32,6 +33,7 @@ class _Tally:
     blobs: int = 0
     packs: int = 0
     compacted: int = 0
+    downloads: int = 0
     freed: int = 0
 
 
@@ -48,7 +50,15 @@ def collect(rules: Rules, now: datetime, disk: Disk) -> Collected:
             pass
     _compact(disk, tally)
     tally.freed += disk.database.shrink()
-    return Collected(False, tuple(tally.images), tally.blobs, tally.packs, tally.compacted, max(0, tally.freed))
+    return Collected(
+        dry_run=False,
+        images=tuple(tally.images),
+        blobs=tally.blobs,
+        packs=tally.packs,
+        compacted=tally.compacted,
+        downloads=tally.downloads,
+        freed_size=max(0, tally.freed),
+    )
 
 
 def plan(rules: Rules, now: datetime, disk: Disk) -> Collected:
@@ -65,8 +75,15 @@ def plan(rules: Rules, now: datetime, disk: Disk) -> Collected:
     sparse = [size for state, size in left.items() if is_mostly_dead(state.size, size)]
     strays = list(_strays(disk, rules.grace_period, now))
     size = sum(map(disk.packs.size, dead)) + sum(sparse) + sum(stray.size for stray in strays)
-    packs = len(dead) + sum(stray.is_pack for stray in strays)
-    return Collected(True, tuple(chosen), blobs, packs, len(sparse), size)
+    return Collected(
+        dry_run=True,
+        images=tuple(chosen),
+        blobs=blobs,
+        packs=len(dead) + sum(stray.what == "pack" for stray in strays),
+        compacted=len(sparse),
+        downloads=sum(stray.what == "download" and stray.size > 0 for stray in strays),
+        freed_size=size,
+    )
 
 
 def _remove_images(disk: Disk, rules: Rules, now: datetime, tally: _Tally, *, at_most: int | None = None) -> bool:
@@ -91,7 +108,7 @@ class _Stray:
     """A file that nothing refers to. `size` is bytes on disk; `delete` returns how many it has freed."""
 
     size: int
-    is_pack: bool
+    what: Literal["pack", "download", "rest"]
     delete: Callable[[], int]
 
 
@@ -108,18 +125,19 @@ def _strays(disk: Disk, grace_period: timedelta, now: datetime) -> Iterator[_Str
     for name in disk.packs.list():
         if name not in referenced:
             delete = partial(disk.packs.delete, name, unwanted=partial(unreferenced, name))
-            yield _Stray(disk.packs.size(name), True, delete)
+            yield _Stray(disk.packs.size(name), "pack", delete)
     for path in plain_files(disk.workspace.tmp):
-        yield _Stray(disk_size(path), False, partial(delete_unlocked, path, unwanted=lambda: True))
-    for size, delete_spooled in Spool(disk.workspace).leftovers(now.timestamp() - grace_period.total_seconds()):
-        yield _Stray(size, False, delete_spooled)
+        yield _Stray(disk_size(path), "rest", partial(delete_unlocked, path, unwanted=lambda: True))
+    for left in Spool(disk.workspace).leftovers(now.timestamp(), grace_period.total_seconds()):
+        yield _Stray(left.size, "download" if left.is_download else "rest", left.delete)
 
 
 def _delete_strays(disk: Disk, rules: Rules, now: datetime, tally: _Tally) -> None:
     for stray in _strays(disk, rules.grace_period, now):
         freed = stray.delete()
         tally.freed += freed
-        tally.packs += stray.is_pack and freed > 0
+        tally.packs += stray.what == "pack" and freed > 0
+        tally.downloads += stray.what == "download" and freed > 0
 
 
 def _compact(disk: Disk, tally: _Tally) -> None:

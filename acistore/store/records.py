@@ -75,9 +75,13 @@ class Remote:
     signature_etag: str | None = None
     signature_last_modified: str | None = None
 
-    def is_fresh(self, now: datetime) -> bool:
-        """Whether the server said that it need not be asked yet."""
-        return now < self.fetched_at + timedelta(seconds=self.max_age or 0)
+    def fresh_until(self, longest: float) -> datetime:
+        """Until when the server need not be asked, by its own word, of which `longest` seconds are believed."""
+        return self.fetched_at + timedelta(seconds=min(self.max_age or 0, longest))
+
+    def is_fresh(self, now: datetime, longest: float) -> bool:
+        """Whether it need not be asked yet. What was fetched in the future was so by a clock that was wrong."""
+        return self.fetched_at <= now < self.fresh_until(longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +151,18 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a garbage collection did, or would do. `freed_size` is bytes on disk."""
+    """What a garbage collection did, or would do.
+
+    `compacted` are the packs that were written anew, `downloads` those that were not complete, and with which the
+    next fetch would have gone on; `freed_size` is bytes on disk.
+    """
 
     dry_run: bool
     images: tuple[tuple[StoredImage, str], ...]
     blobs: int
     packs: int
     compacted: int
+    downloads: int
     freed_size: int
 
 
@@ -161,14 +170,15 @@ class Collected:
 class Usage:
     """What a store holds. Sizes in bytes: `apparent_size` of all tars, `unique_size` of all distinct bodies,
     `disk_size` of the blocks that the store occupies, `reserve_size` of those kept for a full disk,
-    `reclaimable_size` of what a collection without a grace period would free; `per_image` each image with the
-    bytes of bodies that only it needs."""
+    `downloads_size` of those of downloads that are not complete, `reclaimable_size` of what a collection without a
+    grace period would free; `per_image` each image with the bytes of bodies that only it needs."""
 
     images: int
     apparent_size: int
     unique_size: int
     disk_size: int
     reserve_size: int
+    downloads_size: int
     reclaimable_size: int
     per_image: tuple[tuple[StoredImage, int], ...]
 

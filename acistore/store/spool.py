@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -84,6 +85,16 @@ class SpoolFile(io.BufferedRandom):
         self._note_path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What may go. `size` is bytes on disk; `is_download` is False for a note that lost its file; `delete` returns
+    the bytes that it has freed, none when somebody has taken it up meanwhile."""
+
+    size: int
+    is_download: bool
+    delete: Callable[[], int]
+
+
 class Spool:
     """The downloads of a store, one file a source."""
 
@@ -117,21 +128,37 @@ class Spool:
             finally:
                 file.settle()
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether anything is kept that a fetch can go on with."""
+        return any(name.endswith(NOTE_SUFFIX) for name in _plain(self._workspace.spool))
+
+    def kept_of(self, source: str) -> int:
+        """The bytes that are kept of a source."""
+        try:
+            return self._path(source).stat().st_size
+        except OSError:
+            return 0
+
     def forget(self, source: str) -> None:
         """Deletes what was kept of a download of `source` that broke off, unless somebody is at it."""
         _delete(self._path(source), unwanted=lambda: True)
 
-    def leftovers(self, older_than: float) -> Iterator[tuple[int, Callable[[], int]]]:
-        """What nobody has written to since the moment `older_than` (seconds since 1970): the bytes on disk of
-        each, and what deletes it and returns the bytes freed, none when somebody has taken it up meanwhile."""
-        names = _plain(self._workspace.spool)
-        for name in names:
+    def leftovers(self, now: float, grace_period: float) -> Iterator[Leftover]:
+        """What nobody has written to within the grace period (seconds) before `now` (seconds since 1970)."""
+        names = set(_plain(self._workspace.spool))
+        for name in sorted(names):
             path = self._workspace.spool / name
-            if name.endswith(NOTE_SUFFIX) and name.removesuffix(NOTE_SUFFIX) in names:
+            is_note = name.endswith(NOTE_SUFFIX)
+            if is_note and name.removesuffix(NOTE_SUFFIX) in names:
                 continue  # goes with its file
-            if _is_old(path, older_than):
-                size = disk_size(path) + disk_size(path.with_name(name + NOTE_SUFFIX))
-                yield size, partial(_delete, path, partial(_is_old, path, older_than))
+            is_old = partial(_is_old, path, now, grace_period)
+            if is_old():
+                yield Leftover(_size(path), not is_note, partial(_delete, path, is_old))
+
+    def disk_size(self) -> int:
+        """The bytes on disk of all downloads that are not complete, those that are running included."""
+        return sum(disk_size(self._workspace.spool / name) for name in _plain(self._workspace.spool))
 
     def _path(self, source: str) -> Path:
         return self._workspace.spool / hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
@@ -159,7 +186,14 @@ def _locked(
 
 
 def _delete(path: Path, unwanted: Callable[[], bool]) -> int:
-    return delete_unlocked(path, unwanted=unwanted, beside=path.name + NOTE_SUFFIX)
+    size = _size(path)
+    delete_unlocked(path, unwanted=unwanted, beside=path.name + NOTE_SUFFIX)
+    return 0 if os.path.lexists(path) else size
+
+
+def _size(path: Path) -> int:
+    """The bytes on disk of a file and its note."""
+    return disk_size(path) + disk_size(path.with_name(path.name + NOTE_SUFFIX))
 
 
 def _plain(directory: Path) -> list[str]:
@@ -169,9 +203,11 @@ def _plain(directory: Path) -> list[str]:
         return []
 
 
-def _is_old(path: Path, older_than: float) -> bool:
+def _is_old(path: Path, now: float, grace_period: float) -> bool:
+    """Whether the last write is so long ago, or so far in the future: a clock was wrong then, and the file would
+    stay until it is right."""
     try:
-        return path.stat().st_mtime <= older_than
+        return abs(now - path.stat().st_mtime) >= grace_period
     except FileNotFoundError:
         return False
 

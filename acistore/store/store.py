@@ -30,8 +30,8 @@ from acistore.store.rebuild import rebuild
 from acistore.store.records import Admission, Collected, Rebuilt, Remote, StoredImage, Usage, VerifyReport
 from acistore.store.rewrite import rewrite
 from acistore.store.spool import Spool
+from acistore.store.usage import usage
 from acistore.store.verify import verify
-from acistore.store.workspace import disk_size
 
 Result = TypeVar("Result")
 
@@ -125,6 +125,8 @@ class Store:
         by name and labels. Raises ImageNotFound, AmbiguousImage, InvalidName."""
         if isinstance(wanted, ImageName):
             return self.find(wanted)
+        if not isinstance(wanted, str | ImageID):
+            raise TypeError(f"an ImageName, an ImageID or text is needed, not {type(wanted).__name__}")
         text = str(wanted)
         if not text.startswith(ID_PREFIX):
             return self.find(ImageName.parse(text))
@@ -167,7 +169,7 @@ class Store:
     def admissions(self, image: StoredImage) -> Sequence[Admission]:
         """Every time the image was let in, newest first."""
         with self._database.read() as connection:
-            return index.admissions_of(connection, image)
+            return index.admissions_of(connection, _stored(image))
 
     def images_admitted_by(self, fingerprint: str) -> Sequence[StoredImage]:
         """The images that a key has let in; `fingerprint` is its primary one in lower-case hex."""
@@ -177,7 +179,7 @@ class Store:
     def remotes(self, image: StoredImage) -> Sequence[Remote]:
         """Where the image was fetched from, newest first."""
         with self._database.read() as connection:
-            return index.remotes_of(connection, image)
+            return index.remotes_of(connection, _stored(image))
 
     def remote(self, url: str) -> tuple[Remote, StoredImage] | None:
         """What is known of a URL that was fetched, and the image that was found there."""
@@ -192,24 +194,25 @@ class Store:
     def file_count(self, image: StoredImage) -> int:
         """The number of entries in the image's archive."""
         with self._database.read() as connection:
-            return index.file_count(connection, image)
+            return index.file_count(connection, _stored(image))
 
     def unique_size(self, image: StoredImage) -> int:
         """The bytes of file bodies that only this image needs."""
         with self._database.read() as connection:
-            return index.unique_size(connection, image)
+            return index.unique_size(connection, _stored(image))
 
     def verify(
         self, images: Sequence[StoredImage] | None = None, *, progress: Progress | None = None
     ) -> VerifyReport:
         """Hashes images again, or with None everything: database, packs, images. Damage is in the report."""
-        return verify(images, self._disk, progress or Silent())
+        wanted = None if images is None else [_stored(image) for image in images]
+        return verify(wanted, self._disk, progress or Silent())
 
     def heal(self, image: StoredImage, archive: BinaryIO, *, limit: int = Limits().unpacked_size) -> None:
         """Replaces what is damaged of an image by what a copy of its archive has, plain or compressed, whoever
         that came from: its SHA-512 has to be the image ID. Raises ImageMismatch, ArchiveRefused, DiskFull."""
         with self._disk.workspace.writing():
-            heal(image, archive, self._disk, limit=limit)
+            heal(_stored(image), archive, self._disk, limit=limit)
 
     def rewrite(self, packs: Iterable[str]) -> Sequence[str]:
         """Writes what is needed of packs to new ones, which mends what is damaged beside it; returns those in
@@ -264,14 +267,14 @@ class Store:
         return inside.which(wanted, self._disk)
 
     def _given(self, image: ImageID | StoredImage) -> StoredImage:
-        return image if isinstance(image, StoredImage) else self.get(image)
+        return self.get(image) if isinstance(image, ImageID) else _stored(image)
 
     # --- out
 
     def export(self, image: ImageID | StoredImage, out: BinaryIO) -> StoredImage:
         """Writes the identical uncompressed tar. Raises ImageNotFound, and StoreDamaged when what was written
         is not the image."""
-        stored = image if isinstance(image, StoredImage) else self.get(image)
+        stored = self._given(image)
         export(stored, out, self._disk)
         self.touch(stored)
         return stored
@@ -297,7 +300,7 @@ class Store:
         if self.writable:
             try:
                 with self._database.write() as connection:
-                    changes.record_use(connection, image, _now())
+                    changes.record_use(connection, _stored(image), _now())
             except DiskFull as error:
                 log.info("the use of %s was not noted: %s", image.id, error.message)
 
@@ -321,7 +324,7 @@ class Store:
 
         Raises ImageInUse for one that is pinned, or needed by another that stays, unless `force`.
         """
-        return self._with_reserve(partial(self._remove, {image.key for image in images}, force))
+        return self._with_reserve(partial(self._remove, {_stored(image).key for image in images}, force))
 
     def _remove(self, going: set[int], force: bool) -> int:
         with self._database.write() as connection:
@@ -347,20 +350,7 @@ class Store:
 
     def usage(self) -> Usage:
         """What the store holds, and what it occupies on disk."""
-        reclaimable = self.collect(grace_period=timedelta(0), dry_run=True).freed_size
-        with self._database.read() as connection:
-            images = index.images(connection)
-            unique = index.unique_sizes(connection)
-            bodies = index.bodies_size(connection)
-        return Usage(
-            images=len(images),
-            apparent_size=sum(image.size for image in images),
-            unique_size=bodies,
-            disk_size=self._disk.workspace.disk_size(),
-            reserve_size=disk_size(self._disk.workspace.reserve),
-            reclaimable_size=reclaimable,
-            per_image=tuple((image, unique.get(image.key, 0)) for image in images),
-        )
+        return usage(self._disk, _now())
 
     def collect(
         self,
@@ -392,9 +382,16 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _stored(image: object) -> StoredImage:
+    """The image itself. Raises TypeError for anything else, such as a name or what a fetch returns."""
+    if not isinstance(image, StoredImage):
+        raise TypeError(f"an image of the store (ImageID or StoredImage) is needed, not {type(image).__name__}")
+    return image
+
+
 def _still_here(connection: Connection, image: StoredImage) -> StoredImage:
     """The image as it is in the store now, maybe under another key: it can have been removed and stored again."""
-    here = index.image_by_id(connection, image.id)
+    here = index.image_by_id(connection, _stored(image).id)
     if here is None:
         raise ImageNotFound(f"{image.id} was removed from the store")
     return here

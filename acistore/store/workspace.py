@@ -294,7 +294,7 @@ def delete_unlocked(path: Path, *, unwanted: Callable[[], bool], beside: str | N
                 if not os.path.samestat(status, named) or not unwanted():
                     return 0
                 if beside is not None:
-                    with suppress(FileNotFoundError):
+                    with suppress(OSError):  # whatever somebody has put there
                         os.unlink(beside, dir_fd=directory)
                 os.unlink(path.name, dir_fd=directory)
                 return status.st_blocks * 512

@@ -118,6 +118,17 @@ def _parts(key: TrustedKey) -> tuple[str, ...]:
     return (key.fingerprint, *key.block.subkeys)
 
 
+def refuse_without_keys(image: str, name: str, keys: Sequence[TrustedKey]) -> NoTrustedKey | None:
+    """The refusal of an image of which nothing is known but its name, where no key is trusted for that."""
+    if keys:
+        return None
+    return NoTrustedKey(
+        f"{image} can't be checked: no key is trusted for this name",
+        facts={"trusted": f"no key for {name} or above it"},
+        next_step=f"acistore trust add --prefix {name}",
+    )
+
+
 def _no_trusted_key(image: str, name: str | None, signatures: Sequence[Signature]) -> NoTrustedKey:
     signed_by = {"signed by": _issuers(signatures)}
     if name is None:

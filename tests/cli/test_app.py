@@ -39,6 +39,19 @@ def test_help_shows_the_commands_under_the_headings_of_the_contract(run: Run) ->
         assert re.search(rf"^  {' '.join(command)} +\w", ran.out, re.MULTILINE), command
 
 
+def test_help_tells_the_exit_codes_and_an_example_of_a_variable_of_the_key(run: Run) -> None:
+    text = " ".join(run("--help").out.split())
+    assert "6 store damaged, 130 interrupted (Ctrl-C), 143 terminated" in text
+    assert "--gc-grace-period" in text
+    assert "ACISTORE_GC_GRACE_PERIOD" in text
+
+
+@pytest.mark.parametrize("number", ["global", "fetch"])
+def test_jobs_are_the_same_before_and_behind_the_command(run: Run, number: str) -> None:
+    text = run(*([] if number == "global" else [number]), "--help").out
+    assert "How many images are fetched at once. By default 4" in " ".join(text.split())
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself(run: Run, command: list[str]) -> None:
     ran = run(*command, "--help")
@@ -183,7 +196,8 @@ def test_a_wrong_call_says_what_is_right(
 
 def test_a_wrong_variable_is_called_by_its_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACISTORE_DRY_RUN", "perhaps")
-    assert run("gc").err.startswith("acistore: ACISTORE_DRY_RUN: 'perhaps' is not a valid boolean\n")
+    problem = "ACISTORE_DRY_RUN: 'perhaps' is not one of yes, no, true, false, 1, 0"
+    assert run("gc").err.startswith(f"acistore: {problem}\n")
 
 
 # --- how it ends

@@ -56,7 +56,30 @@ def test_the_files_that_were_looked_for_are_told_beside_the_result(run: Run, wri
     expected = [f"{tmp_path / each}/acistore.toml: not there" for each in ("system", "local")]
     assert run("config").err.splitlines() == [*expected, f"{path}: read"]
     assert run("-q", "config").err == run("--json", "config").err == ""
-    assert run("-v", "--json", "config").err.splitlines() == [*expected, f"{path}: read"]
+    notes = [json.loads(line)["note"] for line in run("-v", "--json", "config").err.splitlines()]
+    assert notes == [*expected, f"{path}: read"]
+
+
+def test_a_file_that_is_named_and_not_there_gets_a_warning(run: Run, write: Write, tmp_path: Path) -> None:
+    path = write(
+        'ca_file = "../ca.pem"\n[[hosts]]\nname = "a"\nclient_certificate = "me.pem"\nclient_key = "me.key"\n'
+    )
+    (path.parent / "me.key").write_text("")
+    ran = run("config")
+    assert ran.code == 0
+    assert [line for line in ran.err.splitlines() if "warning" in line] == [
+        f"acistore: warning: {problem} can't be read: No such file or directory (set by {path})"
+        for problem in (
+            f"ca_file: {tmp_path}/ca.pem",
+            f"hosts.client_certificate of a: {path.parent}/me.pem",
+        )
+    ]
+    assert run("-q", "config").err == ""
+
+
+def test_mirrors_only_is_a_switch(run: Run) -> None:
+    assert run("--json", "config").document["mirrors_only"] == {"value": False, "from": "default"}
+    assert run("--json", "--mirrors-only", "config").document["mirrors_only"] == {"value": True, "from": "flag"}
 
 
 def test_json_has_bytes_seconds_and_null(run: Run, write: Write) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from acistore.cli.output import size
 from acistore.store import Store, StoredImage
 from tests.cli.conftest import add
 from tests.cli.running import Run
@@ -114,6 +115,54 @@ def test_gc_keeps_to_a_size(run: Run, store: Store) -> None:
         add(store, image(files={"body": version.encode() * 100_000}, labels={"version": version}))
     run("gc", "--max-size", "150K")
     assert [each.labels["version"] for each in store.list()] == ["2"]
+
+
+def break_off(store: Store, *urls: str) -> None:
+    """Leaves a part of a download of each URL."""
+    for url in urls:
+        with store.spool.file(url, waiting=pytest.fail, resume=True) as file:
+            file.begin({"etag": '"1"'})
+            file.write(b"half")
+            file.keep = True
+
+
+def test_gc_tells_of_partial_downloads(run: Run, store: Store) -> None:
+    break_off(store, "https://example.com/a.aci", "https://example.com/b.aci")
+    assert "partial" not in run("gc").out
+    dry = run("gc", "--grace-period", "0s", "--dry-run")
+    freed = size(store.usage().downloads_size)
+    assert dry.out == f"would free {freed}: 0 images, 0 file bodies, 0 packs, 2 partial downloads\n"
+    assert run("--json", "gc", "--grace-period", "0s", "--dry-run").document["downloads"] == 2
+    assert run("gc", "--grace-period", "0s").out == dry.out.replace("would free", "freed")
+    assert run("--json", "gc", "--grace-period", "0s").document["downloads"] == 0
+
+
+def test_one_partial_download_is_one(run: Run, store: Store) -> None:
+    break_off(store, "https://example.com/a.aci")
+    assert run("gc", "--grace-period", "0s").out.endswith(", 1 partial download\n")
+
+
+def test_the_help_of_gc_warns_of_partial_downloads(run: Run) -> None:
+    text = " ".join(run("gc", "--help").out.split())
+    assert "Partial downloads go as well" in text
+    assert "the next fetch would have gone on with them" in text
+
+
+# --- df
+
+
+def test_df_tells_what_partial_downloads_take(run: Run, store: Store, app: StoredImage) -> None:
+    assert "  downloads    0 B of that" in run("df").out
+    before = run("--json", "df").document
+    assert before["downloads_size"] == 0
+    break_off(store, "https://example.com/a.aci")
+    usage = run("--json", "df").document
+    taken = usage["downloads_size"]
+    assert usage["disk_size"] - before["disk_size"] == taken > 0
+    assert (
+        f"  downloads    {size(taken)} of that in partial ones, with which the next fetch goes on\n"
+        in run("df").out
+    )
 
 
 # --- verify

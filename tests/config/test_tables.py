@@ -20,6 +20,12 @@ def test_a_mirror_has_a_prefix_and_a_template(write: Write, load: Load) -> None:
     assert load().mirrors == (Mirror("example.com/app", URL, str(path)),)
 
 
+def test_a_mirror_for_every_name_has_an_empty_prefix(load: Load) -> None:
+    (mirror,) = load({"mirrors": f'[{{prefix = "", url = "{URL}"}}]'}).mirrors
+    assert mirror == Mirror("", URL, "flag")
+    assert write_table(mirror) == f'{{prefix = "", url = "{URL}"}}'
+
+
 def test_tables_of_all_sources_are_taken_the_strongest_first(write: Write, load: Load) -> None:
     for layer in ("system", "local", "user"):
         write(layer, "".join(f'[[mirrors]]\nprefix = "{layer}/{n}"\nurl = "{URL}"\n' for n in (1, 2)))
@@ -38,7 +44,6 @@ def test_tables_of_all_sources_are_taken_the_strongest_first(write: Write, load:
     [
         (f'url = "{URL}"', "mirrors.prefix is missing"),
         ('prefix = "example.com"', "mirrors.url is missing"),
-        (f'prefix = ""\nurl = "{URL}"', "it is empty"),
         (f'prefix = "Example.com"\nurl = "{URL}"', "is not one of a-z"),
         (f'prefix = "example.com/"\nurl = "{URL}"', "must not end"),
         (f'prefix = 3\nurl = "{URL}"', "3 is not the beginning of a name"),
@@ -165,6 +170,20 @@ def test_what_is_no_array_of_tables_is_refused(write: Write, load: Load, text: s
     with pytest.raises(ConfigError) as raised:
         load()
     assert raised.value.next_step == "write [[hosts]] above each table"
+
+
+@pytest.mark.parametrize("text", ["3", '{name = "a"}', '["a"]'])
+def test_in_a_variable_or_flag_an_array_is_asked_for_and_not_what_files_have(load: Load, text: str) -> None:
+    for flags, variables in (({"hosts": text}, {}), ({}, {"ACISTORE_HOSTS": text})):
+        with pytest.raises(ConfigError, match=r"^hosts is (one table|not an array of tables)$") as raised:
+            load(flags, **variables)
+        assert (raised.value.next_step or "").startswith('write one like [{name = "images.example.com"')
+
+
+def test_a_key_that_was_cut_short_is_completed(load: Load) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load({"hosts": '[{name = "a", client_cert = "x"}]'})
+    assert raised.value.facts == {"did you mean": "hosts.client_certificate"}
 
 
 @pytest.mark.parametrize("text", ["[", SECRET, f'[{{password = "{SECRET}]', f"[]\njobs = '{SECRET}'", "[\ud800]"])

@@ -130,7 +130,9 @@ class Operator:
 
     def fetch_all(self, *wanted: str, pull_policy: str | None = None) -> list[Fetched | Exception]:
         fetcher = Fetcher(self.store, self.trust, self.config, progress=self)
-        return list(fetcher.fetch_all(wanted, pull_policy=pull_policy))
+        outcomes = sorted(fetcher.fetch_all(wanted, pull_policy=pull_policy), key=lambda each: each.position)
+        assert [each.wanted for each in outcomes] == [*wanted]
+        return [each.result for each in outcomes]
 
     def partials(self) -> list[int]:
         """The sizes of what is kept of downloads that broke off."""

@@ -83,7 +83,28 @@ def test_a_dependency_is_as_little_trusted_as_any_image(publisher: Publisher, op
         operator.fetch(NAME)
 
 
+def test_for_a_dependency_that_no_key_is_trusted_for_nobody_is_asked(
+    publisher: Publisher, trusting: Operator
+) -> None:
+    publish(publisher, NAME, [{"imageName": f"example.org/{number}"} for number in range(10)])
+    with pytest.raises(NoTrustedKey) as refused:
+        trusting.fetch(NAME)
+    assert refused.value.next_step == "acistore trust add --prefix example.org/0"
+    assert not any("example.org" in line for line in publisher.web.log())
+
+
+def test_keys_from_https_are_not_trusted_for_dependencies(publisher: Publisher, operator: Operator) -> None:
+    publisher.page(keys=publisher.web.put(HOST, "keys.asc", publisher.key.public()))
+    publish(publisher, "example.com/base", [])
+    publish(publisher, NAME, [{"imageName": "example.com/base"}])
+    with pytest.raises(NoTrustedKey):
+        operator.fetch(NAME, trust_keys_from_https=True)
+    assert operator.trust.keys_for(NAME)
+    assert not operator.trust.keys_for("example.com/base")
+
+
 def test_a_missing_dependency_is_named(publisher: Publisher, trusting: Operator) -> None:
+    trusting.trusts(publisher.key, "example.org")
     publish(publisher, NAME, [{"imageName": "example.org/gone"}])
     publisher.web.put("example.org", "index.html", b"nothing")
     with pytest.raises(EndpointNotFound, match=r"example\.org/gone") as missing:

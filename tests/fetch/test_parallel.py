@@ -175,7 +175,7 @@ def test_fetches_can_be_taken_one_by_one_and_left(unsteady: Unsteady, trusting: 
     stuck.stuck_at = len(stuck.body) - 1000
     fetcher = Fetcher(trusting.store, trusting.trust, trusting.config, progress=trusting)
     outcomes = fetcher.fetch_all(["example.com/good", unsteady.url("stuck.aci")])
-    assert isinstance(next(outcomes), Fetched)
+    assert isinstance(next(outcomes).result, Fetched)
     while not any(trusting.partials()):
         pass  # the second one is on its way
     outcomes.close()

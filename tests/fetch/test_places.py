@@ -13,6 +13,8 @@ from acistore.errors import (
     ServerFailed,
     TransferFailed,
 )
+from acistore.fetch import Fetcher
+from acistore.naming import ImageName
 from tests.fetch.conftest import NAME, Operator, Publisher, Unsteady, app, served
 from tests.gpg import SigningKey
 
@@ -146,6 +148,37 @@ def test_what_was_left_of_a_mirror_stays_when_all_fail(unsteady: Unsteady, trust
     with pytest.raises((TransferFailed, ServerFailed)):
         trusting.fetch(WANTED)
     assert trusting.partials() == [100]
+
+
+def test_labels_do_not_choose_the_path_at_a_mirror(publisher: Publisher, trusting: Operator) -> None:
+    publisher.web.put("mirror.test", "index.html", b"nothing")
+    mirrored(trusting, "https://mirror.test/acis/{name}-{version}.{ext}")
+    wanted = ImageName("example.com/app", {"version": "../../../api?delete=all#"})
+    with pytest.raises((ResourceNotFound, EndpointNotFound)):
+        Fetcher(trusting.store, trusting.trust, trusting.config).fetch(wanted)
+    asked = [line.split(" ")[1] for line in publisher.web.log() if "mirror.test" in line]
+    assert asked
+    assert all(
+        url.startswith("https://mirror.test/acis/example.com/app-..%2F..%2F..%2Fapi%3Fdelete") for url in asked
+    )
+
+
+def test_a_user_in_a_template_is_neither_sent_nor_kept(publisher: Publisher, trusting: Operator) -> None:
+    publisher.page("https://somebody:secret@example.com/acis/{name}-{version}.{ext}")
+    publisher.publish(app())
+    fetched = trusting.fetch(WANTED)
+    assert fetched.source == f"https://example.com/acis/{NAME}-1.0.aci"
+    assert not any("secret" in text for text in trusting.said)
+
+
+def test_of_many_places_that_break_off_one_leaves_something(unsteady: Unsteady, trusting: Operator) -> None:
+    places = [unsteady.publish(app(extra=str(number)), f"{number}.aci")[0] for number in range(5)]
+    for number, file in enumerate(places):
+        file.cuts = [50 + number % 3 * 50] + [0] * 10
+    mirrored(trusting, *[unsteady.url(f"{number}.{{ext}}") for number in range(5)])
+    with pytest.raises(TransferFailed):
+        trusting.fetch(WANTED)
+    assert trusting.partials() == [150]
 
 
 def test_a_place_that_has_failed_is_not_asked_twice(publisher: Publisher, trusting: Operator) -> None:

@@ -29,7 +29,7 @@ def fetched(number: int, graph: Graph) -> Fetched:
     needs = [{"imageName": f"example.com/n{each}"} for each in graph[number]]
     stored = StoredImage(
         number,
-        ImageID(bytes([number]) * 64),
+        ImageID(number.to_bytes(2, "big") * 32),
         name,
         {},
         1,
@@ -50,17 +50,16 @@ def grow(graph: Graph, *, depth: int = 32, count: int = 1000, last_first: bool =
     """Fetches n0 and all that it needs, one after another, in one order or another."""
     root = asked(0)
     tree = Tree([root], depth=depth, count=count)
-    todo = [root]
+    under_way: list[Asked] = []
     seen = []
-    while todo:
-        each = todo.pop() if last_first else todo.pop(0)
-        assert tree.result(root) is None
+    while (result := tree.result(root)) is None:
+        while (new := tree.next()) is not None:
+            under_way.append(new)
+        each = under_way.pop() if last_first else under_way.pop(0)
         seen.append(each)
         outcome = fetched(number_of(each), graph) if number_of(each) in graph else EndpointNotFound(each.shown)
-        todo += tree.settle(each, outcome)
+        tree.settle(each, outcome)
     assert len(seen) == len(set(seen))
-    result = tree.result(root)
-    assert result is not None
     return result
 
 
@@ -139,12 +138,41 @@ def test_for_an_image_that_has_failed_nothing_more_is_fetched() -> None:
     first, second = asked(0), asked(1)
     graph = {0: [2, 3], 1: [4], 2: [5], 4: [5], 5: []}
     tree = Tree([first, second], depth=9, count=9)
-    assert tree.settle(first, fetched(0, graph)) == [asked(2), asked(3)]
-    assert tree.settle(asked(3), EndpointNotFound("n3")) == []
-    assert tree.settle(asked(2), fetched(2, graph)) == []
+    assert [tree.next(), tree.next(), tree.next()] == [first, second, None]
+    tree.settle(first, fetched(0, graph))
+    assert [tree.next(), tree.next()] == [asked(2), asked(3)]
+    tree.settle(asked(3), EndpointNotFound("n3"))
+    assert tree.result(first) is None
+    tree.settle(asked(2), fetched(2, graph))
     assert isinstance(tree.result(first), EndpointNotFound)
-    assert tree.settle(second, fetched(1, graph)) == [asked(4)]
-    assert tree.settle(asked(4), fetched(4, graph)) == [asked(5)]
+    assert tree.next() is None
+    tree.settle(second, fetched(1, graph))
+    assert tree.next() == asked(4)
+    tree.settle(asked(4), fetched(4, graph))
+    assert tree.next() == asked(5)
     assert tree.result(second) is None
-    assert tree.settle(asked(5), fetched(5, graph)) == []
+    tree.settle(asked(5), fetched(5, graph))
     assert isinstance(tree.result(second), Fetched)
+
+
+def test_what_was_not_begun_when_its_image_failed_is_left() -> None:
+    root = asked(0)
+    graph = {0: [1, 2, 3]}
+    tree = Tree([root], depth=9, count=9)
+    assert tree.next() == root
+    tree.settle(root, fetched(0, graph))
+    assert tree.next() == asked(1)
+    tree.settle(asked(1), EndpointNotFound("n1"))
+    assert tree.next() is None
+    assert isinstance(tree.result(root), EndpointNotFound)
+
+
+def test_images_that_all_need_each_other_are_judged_at_once() -> None:
+    graph = {number: [*range(number + 1, 150)] * 3 for number in range(150)}
+    assert isinstance(grow(graph, depth=1000), Fetched)
+
+
+def test_many_failures_are_told_in_few_words() -> None:
+    result = grow({0: [*range(1, 100)]})
+    assert isinstance(result, EndpointNotFound)
+    assert len(result.facts) < 20

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trustme
 
-from acistore.config import Config, Host
+from acistore.config import Config, Host, Limits
 from acistore.errors import ConfigError, ConnectionFailed, NetworkError, TLSFailed
 from acistore.net import Client
 from acistore.net.proxies import Bypass, Proxies
@@ -187,9 +187,7 @@ def test_a_proxy_that_refuses(environ: pytest.MonkeyPatch, caplog: pytest.LogCap
             pytest.raises(ConnectionFailed, match=r"proxy refused .* 403 F") as raised,
         ):
             client.get("https://example.com/", limit=LIMIT)
-    assert (
-        raised.value.facts["way"] == f"through http://localhost:{proxy.port}, the proxy that the environment names"
-    )
+    assert raised.value.facts["way"].startswith(f"through http://localhost:{proxy.port}, the proxy that ")
     assert header(proxy.requests[0], "Proxy-Authorization") == basic("name", SECRET)
     told = "".join(traceback.format_exception(raised.value)) + caplog.text
     assert SECRET not in told
@@ -207,6 +205,50 @@ def test_a_proxy_that_wants_to_know_who_asks(environ: pytest.MonkeyPatch, scheme
         with Client(config) as client, pytest.raises(ConnectionFailed, match="proxy wants to know") as raised:
             client.get(f"{scheme}://example.com/", limit=LIMIT)
     assert "USER:PASSWORD@HOST" in (raised.value.next_step or "")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("127.0.0.1:1", "no connection: Connection refused"), ("p.invalid:1", "the host name doesn't resolve: ")],
+)
+def test_a_proxy_that_nobody_answers_at_is_told_and_not_the_site(
+    environ: pytest.MonkeyPatch, variable: str, scheme: str, host: str, reason: str
+) -> None:
+    environ.setenv(variable, f"{scheme}://name:{SECRET}@{host}")
+    with Client(Config()) as client, pytest.raises(ConnectionFailed) as raised:
+        client.get("https://example.com/a", limit=LIMIT)
+    assert raised.value.message.startswith(f"https://example.com/a: the proxy {scheme}://{host}: {reason}")
+    assert raised.value.next_step == f"see whether {variable} in the environment is right, or unset it"
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_of_a_variable_in_both_spellings_the_one_at_fault_is_told(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    environ.setenv("https_proxy", "socks5://127.0.0.1:1")
+    with Client(Config()) as client, pytest.raises(ConfigError, match=r"^https_proxy in the environment is not"):
+        client.get("https://example.com/", limit=LIMIT)
+    environ.setenv("https_proxy", "")
+    environ.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with Client(Config()) as client, pytest.raises(ConfigError, match=r"^ALL_PROXY in the environment") as raised:
+        client.get("https://example.com/", limit=LIMIT)
+    assert (raised.value.next_step or "").startswith("set ALL_PROXY to one like ")
+
+
+def test_a_proxy_that_does_not_answer_in_time_is_told(environ: pytest.MonkeyPatch) -> None:
+    """A port whose queue of connections is full: what comes next is never answered."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        environ.setenv("https_proxy", f"http://127.0.0.1:{address[1]}")
+        config = Config(limits=Limits(connect_timeout=0.3))
+        with (
+            socket.create_connection(address),
+            Client(config) as client,
+            pytest.raises(ConnectionFailed, match=r"the proxy .*: no connection in time") as raised,
+        ):
+            client.get("https://example.com/", limit=LIMIT)
+    assert "https_proxy" in (raised.value.next_step or "")
 
 
 def silent(connection: socket.socket, head: bytes) -> None:
@@ -235,7 +277,7 @@ def keeping_quiet(connection: socket.socket, head: bytes) -> None:
     ("handler", "error"),
     [
         (silent, ConnectionFailed),
-        (hanging_up, TLSFailed),
+        (hanging_up, NetworkError),  # in the handshake, or even before it
         (talking_nonsense, NetworkError),
         (keeping_quiet, ConnectionFailed),
         (answering(b"nonsense"), NetworkError),

@@ -263,6 +263,41 @@ def test_a_part_that_does_not_fit_is_not_taken(serve: Serve, what: str) -> None:
         assert served.downloads.run(replace(QUICK, retries=0))[0] == BODY
 
 
+@pytest.mark.parametrize(
+    "validators", ['ETag: W/"1"', 'ETag: "other"', "Last-Modified: Mon, 01 Jan 2001 00:00:00 GMT"]
+)
+def test_a_part_with_other_validators_is_not_taken(serve: Serve, validators: str) -> None:
+    """Whatever its strength: it belongs to something else."""
+    file = File(BODY, etag=None, last_modified=LAST_WEEK, cuts=[100_000])
+    if validators.startswith("ETag"):
+        file = File(BODY, cuts=[100_000])
+    bad = _part(100_000, len(BODY), BODY[100_000:][::-1], "x").replace(b"ETag: x", validators.encode())
+    with serve(file) as served:
+        with pytest.raises(TransferFailed):
+            served.downloads.run(replace(QUICK, retries=0))
+        file.instead = [bad]
+        assert served.downloads.run(replace(QUICK, retries=0))[0] == BODY
+
+
+def test_what_is_there_and_too_large_is_not_read(serve: Serve) -> None:
+    file = File(BODY, cuts=[100_000])
+    with serve(file) as served:
+        with pytest.raises(TransferFailed):
+            served.downloads.run(replace(QUICK, retries=0))
+        with pytest.raises(LimitExceeded):
+            served.downloads.run(limit=50_000)
+        assert served.downloads.reader.seen == b""
+
+
+def test_a_server_that_lets_us_wait_before_each_byte_comes_to_an_end(serve: Serve) -> None:
+    """It brings something each time, but no more than the minimum rate would have brought in a moment."""
+    file = File(BODY, cuts=[10] * 1000)
+    file.gate = lambda: threading.Event().wait(0.02)
+    with serve(file) as served, pytest.raises(TransferFailed):
+        served.downloads.run(replace(QUICK, retries=2))
+    assert len(file.ranges) < 10
+
+
 def test_a_server_that_sends_short_parts_is_asked_for_the_next(serve: Serve) -> None:
     file = File(BODY, cuts=[100_000])
     assert file.etag
@@ -336,7 +371,7 @@ def test_it_does_not_wait_for_ever(serve: Serve) -> None:
         with pytest.raises(ServerFailed, match="503") as raised:
             served.downloads.run()
         assert served.downloads.pauses == []
-    assert raised.value.facts["retry after"] == "86400 seconds, as the server says"
+    assert raised.value.facts["pause"] == "86400 s, as the server asks (--limits-retry-after)"
 
 
 def test_what_will_not_change_is_not_tried_again(serve: Serve) -> None:

@@ -5,13 +5,14 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
 from acistore.config import Config, Host
-from acistore.errors import ConfigError, TLSFailed
+from acistore.errors import AcistoreError, ConfigError, TLSFailed
 from acistore.net import Client
 from acistore.net.tls import TlsSettings, tls_context
 from tests.net.auth import OK
@@ -65,6 +66,33 @@ def test_an_unknown_authority_is_refused_and_the_option_is_named(server: RawServ
     assert "--ca-file FILE" in (raised.value.next_step or "")
     assert "[[hosts]]" in (raised.value.next_step or "")
     assert server.requests == []
+
+
+@pytest.mark.parametrize(("name", "host"), [("a.com", "localhost"), ("localhost", "127.0.0.1")])
+def test_a_certificate_for_another_name_needs_no_renewal(
+    direct: None, authority: trustme.CA, name: str, host: str
+) -> None:
+    with RawServer(answering(OK), authority.issue_cert(name)) as server, pytest.raises(TLSFailed) as raised:
+        body(Config(), f"https://{host}:{server.port}/")
+    assert raised.value.message.endswith(f"certificate is not valid for '{host}'")
+    assert "the certificate is for another name" in (raised.value.next_step or "")
+    assert "check the host in the URL" in (raised.value.next_step or "")
+    assert "renew" not in (raised.value.next_step or "")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "step"), [(-2, -1, "renew its certificate"), (1, 2, "clock of this machine")]
+)
+def test_a_certificate_of_another_time(
+    direct: None, authority: trustme.CA, first: int, last: int, step: str
+) -> None:
+    now = datetime.now(UTC)
+    certificate = authority.issue_cert(
+        "localhost", not_before=now + timedelta(days=first), not_after=now + timedelta(days=last)
+    )
+    with RawServer(answering(OK), certificate) as server, pytest.raises(TLSFailed) as raised:
+        body(Config(), server.url)
+    assert step in (raised.value.next_step or "")
 
 
 @pytest.mark.parametrize("form", ["ca_file", "ca_directory"])
@@ -229,7 +257,12 @@ def test_a_client_certificate_is_shown_to_nobody_else(
     [
         ("missing", None, "client_certificate of localhost: .*missing can't be read: No such file"),
         ("me.pem", "missing", "client_key of localhost: .*missing can't be read: No such file"),
-        ("me.pem", None, "client_certificate of localhost: .*me.pem does not hold a certificate and key in PEM"),
+        ("me.pem", None, "client_certificate of localhost: .*me.pem does not hold a private key in PEM"),
+        (
+            "me.pem",
+            "me.pem",
+            "client_certificate of localhost: .*me.pem does not hold a certificate, or the key its",
+        ),
         (
             "me.key",
             "me.key",
@@ -269,6 +302,19 @@ def test_a_client_certificate_that_is_no_use(
     with pytest.raises(ConfigError, match=f"hosts.{reason}") as raised:
         body(Config(hosts=(host,)), "https://localhost:1/")
     assert raised.value.facts == {"set by": "x"}
+    assert ("client_key =" in (raised.value.next_step or "")) == (certificate == "me.pem" and key is None)
+
+
+def test_a_certificate_without_a_key_in_it_is_no_secret(
+    direct: None, identity: trustme.LeafCert, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = tmp_path / "me.pem", tmp_path / "me.key"
+    certificate.chmod(0o644)
+    for client_key, error in ((key, "refused"), (None, "private key")):
+        host = Host("localhost", client_certificate=certificate, client_key=client_key)
+        with pytest.raises(AcistoreError, match=error):
+            body(Config(hosts=(host,)), "https://localhost:1/")
+    assert caplog.records == []
 
 
 def test_a_key_that_others_can_read_gets_a_warning(

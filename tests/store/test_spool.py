@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,9 +17,14 @@ NOTHING = timedelta(0)
 
 
 def broken_off(
-    store: Store, *, keep: bool = True, note: dict[str, str] | None = NOTE, body: bytes = b"half"
+    store: Store,
+    *,
+    url: str = URL,
+    keep: bool = True,
+    note: dict[str, str] | None = NOTE,
+    body: bytes = b"half",
 ) -> None:
-    with store.spool.file(URL, waiting=pytest.fail, resume=True) as file:
+    with store.spool.file(url, waiting=pytest.fail, resume=True) as file:
         file.begin(note)
         file.write(body)
         file.keep = keep
@@ -111,11 +117,36 @@ def test_without_a_grace_period_they_go_at_once(store: Store, directory: Path) -
     assert files_in(directory) == []
 
 
-def test_a_note_without_its_file_goes(store: Store, directory: Path) -> None:
+def test_a_collection_says_how_many_it_takes_and_how_much_they_are(store: Store) -> None:
+    for number in range(3):
+        broken_off(store, url=f"{URL}?{number}")
+    assert store.collect(grace_period=timedelta(hours=1)).downloads == 0
+    planned = store.collect(grace_period=NOTHING, dry_run=True)
+    size = store.usage().downloads_size
+    done = store.collect(grace_period=NOTHING)
+    assert (planned.downloads, done.downloads) == (3, 3)
+    assert planned.freed_size == done.freed_size == size > 0
+    assert store.usage().downloads_size == 0
+
+
+def test_a_last_write_in_the_future_is_as_old_as_it_is_far_away(store: Store, directory: Path) -> None:
+    broken_off(store)
+    hour = timedelta(hours=1)
+    for path in (directory / "spool").iterdir():
+        os.utime(path, (1, time.time() + 1800))
+    assert store.collect(grace_period=hour).downloads == 0
+    for path in (directory / "spool").iterdir():
+        os.utime(path, (1, time.time() + 7200))
+    assert store.collect(grace_period=hour, dry_run=True).downloads == 1
+    assert store.collect(grace_period=hour).downloads == 1
+    assert files_in(directory) == []
+
+
+def test_a_note_without_its_file_goes_and_is_no_download(store: Store, directory: Path) -> None:
     broken_off(store)
     [file] = [path for path in (directory / "spool").iterdir() if path.suffix != ".json"]
     file.unlink()
-    store.collect(grace_period=NOTHING)
+    assert store.collect(grace_period=NOTHING).downloads == 0
     assert files_in(directory) == []
 
 
@@ -124,7 +155,8 @@ def test_a_running_download_keeps_file_and_note(store: Store, directory: Path) -
         file.begin(NOTE)
         file.write(b"half")
         file.flush()
-        store.collect(grace_period=NOTHING)
+        assert store.usage().downloads_size > 0
+        assert store.collect(grace_period=NOTHING).downloads == 0
         store.spool.forget(URL)
         assert len(files_in(directory)) == 2
         file.keep = True

@@ -6,6 +6,7 @@ import hashlib
 import io
 import lzma
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acistore.errors import AmbiguousImage, ImageInUse, ImageNotFound, InvalidName
+from acistore.fetch import Fetched
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID, ImageName
 from acistore.store import Admission, Store
@@ -185,6 +187,49 @@ def test_force_removes_what_another_needs(store: Store) -> None:
     add(store, image(dependencies=[{"imageName": "example.com/base", "imageID": str(base.id)}]))
     store.remove([base], force=True)
     assert [each.name for each in store.list()] == ["example.com/app"]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store, given: store.get(given),
+        lambda store, given: store.files(given),
+        lambda store, given: store.read_file(given, "/a").__enter__(),
+        lambda store, given: store.diff(given, given),
+        lambda store, given: store.export(given, io.BytesIO()),
+        lambda store, given: store.admissions(given),
+        lambda store, given: store.remotes(given),
+        lambda store, given: store.file_count(given),
+        lambda store, given: store.unique_size(given),
+        lambda store, given: store.verify([given]),
+        lambda store, given: store.heal(given, io.BytesIO()),
+        lambda store, given: store.record_fetch(given),
+        lambda store, given: store.touch(given),
+        lambda store, given: store.pin(given),
+        lambda store, given: store.unpin(given),
+        lambda store, given: store.remove([given]),
+    ],
+)
+def test_what_is_no_image_of_the_store_is_a_mistake_of_the_program(
+    store: Store, use: Callable[[Store, object], object]
+) -> None:
+    stored = add(store, image(files={"a": b"hello"}))
+    fetched = Fetched(stored, "https://example.com/app.aci", stored.imported_at, False, 1)
+    with pytest.raises(TypeError, match=r"is needed, not Fetched$"):
+        use(store, fetched)
+    assert store.list() == [stored]
+
+
+def test_what_is_inside_is_found_by_the_id_too(store: Store) -> None:
+    archive = image(files={"a": b"hello"})
+    stored = add(store, archive)
+    assert store.files(stored.id) == store.files(stored)
+    with store.read_file(stored.id, "/a") as pieces:
+        assert b"".join(pieces) == b"hello"
+    assert store.diff(stored.id, stored) == []
+    out = io.BytesIO()
+    assert store.export(stored.id, out).id == stored.id
+    assert out.getvalue() == archive
 
 
 def test_an_image_can_come_again_after_its_removal(store: Store) -> None:

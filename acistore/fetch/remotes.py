@@ -1,0 +1,58 @@
+"""What is known of an image's URL from one fetch to the next: validators, freshness, and the signature's."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from acistore.fetch.asked import Asked
+from acistore.fetch.held import Held
+from acistore.fetch.signature import Claim, Place
+from acistore.net.freshness import Validators
+from acistore.net.transfer import Transfer
+from acistore.store import Remote, StoredImage
+
+
+def place_of(url: str, signature_url: str, known: tuple[Remote, StoredImage] | None, held: Held) -> Place:
+    """Where to ask, with what is known of the signature that has admitted what the store has."""
+    if known and known[0].signature_url == signature_url and held.is_admitted(known[1]):
+        return Place(url, signature_url, Validators(known[0].signature_etag, known[0].signature_last_modified))
+    return Place(url, signature_url)
+
+
+def remote_of(
+    url: str, signature_url: str, asked: Asked, transfer: Transfer, claim: Claim, *, at: datetime
+) -> Remote:
+    """What is known of a URL since the moment that it was answered. The image counts as fresh for no longer than
+    its signature does."""
+    fresh = [each for each in (transfer.max_age, claim.max_age) if each is not None]
+    validators = transfer.validators or Validators()
+    return Remote(
+        url=url,
+        asked=str(asked.name) if asked.name else None,
+        signature_url=signature_url,
+        etag=validators.etag,
+        last_modified=validators.last_modified,
+        max_age=None if transfer.max_age is None else min(fresh),
+        fetched_at=at,
+        signature_etag=claim.validators.etag,
+        signature_last_modified=claim.validators.last_modified,
+    )
+
+
+def refreshed(known: Remote, answer: Remote, transfer: Transfer) -> Remote:
+    """What is known of a URL after a 304, which need not repeat anything (RFC 9111, section 4.3.4)."""
+    if transfer.validators is None:
+        return answer
+    return replace(
+        answer,
+        etag=answer.etag or known.etag,
+        last_modified=answer.last_modified or known.last_modified,
+        max_age=known.max_age if answer.max_age is None else answer.max_age,
+    )
+
+
+def why_not_asked(remote: Remote | None, longest: float) -> str:
+    """Why an image is taken without asking anybody."""
+    if remote is None or not remote.is_fresh(datetime.now(UTC), longest):
+        return "the pull policy wants no news"
+    until = remote.fresh_until(longest)
+    return f"its server said that nothing changes until {until:%Y-%m-%d %H:%M:%S} UTC (--no-cache asks)"

@@ -1,0 +1,221 @@
+"""What the person is told when it doesn't go as wished: which place, what is kept, what there is, what to do."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from acistore.config import Mirror
+from acistore.errors import (
+    BadSignature,
+    EndpointNotFound,
+    ResourceNotFound,
+    ServerFailed,
+    SignatureMissing,
+    TransferFailed,
+)
+from tests.fetch.conftest import NAME, Operator, Publisher, Unsteady, app, served
+from tests.fileserver import File
+
+WANTED = f"{NAME}:1.0,os=linux,arch=amd64"
+MIRROR = "https://mirror.test/{name}-{version}.{ext}"
+
+
+@pytest.fixture
+def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
+    operator.trusts(unsteady.key, "example.com")
+    unsteady.page("https://example.com/acis/{name}.{ext}")
+    return operator
+
+
+def mirrored(operator: Operator, *urls: str, prefix: str = "example.com", mirrors_only: bool = False) -> None:
+    mirrors = tuple(Mirror(prefix, url) for url in urls)
+    operator.config = replace(operator.config, mirrors=mirrors, mirrors_only=mirrors_only)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def about_mirrors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [text for text in warnings(caplog) if text.startswith("the mirror")]
+
+
+def test_the_place_of_a_bad_image_is_named(unsteady: Unsteady, trusting: Operator) -> None:
+    _, signature = unsteady.publish(app(), f"acis/{NAME}.aci")
+    signature.replace(unsteady.key.sign(b"something else"))
+    with pytest.raises(BadSignature) as raised:
+        trusting.fetch(WANTED)
+    assert raised.value.facts["from"] == f"https://example.com/acis/{NAME}.aci"
+
+
+def test_a_mirror_that_is_of_no_use_is_told_once(
+    unsteady: Unsteady, trusting: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("app", "base"):
+        unsteady.publish(app(), f"acis/example.com/{name}.aci")
+    mirrored(trusting, MIRROR)
+    trusting.fetch_all(WANTED, "example.com/base:1.0", WANTED)
+    [told] = about_mirrors(caplog)
+    assert told.startswith("the mirror mirror.test is passed over: https://mirror.test/")
+
+
+def test_a_mirror_that_does_not_have_it_is_nothing_to_be_told(
+    publisher: Publisher, operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator.trusts(publisher.key)
+    publisher.publish(app())
+    publisher.web.put("mirror.test", "index.html", b"nothing")
+    mirrored(operator, MIRROR)
+    operator.fetch(WANTED)
+    assert about_mirrors(caplog) == []
+
+
+def test_a_mirror_whose_template_has_a_slip_is_told(
+    unsteady: Unsteady, trusting: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    unsteady.publish(app(), f"acis/{NAME}.aci")
+    mirrored(trusting, "https://mirror.test/{nmae}.{ext}")
+    trusting.fetch(WANTED)
+    [told] = about_mirrors(caplog)
+    assert "{nmae}" in told
+
+
+def test_mirrors_alone_where_nobody_else_may_be_asked(publisher: Publisher, operator: Operator) -> None:
+    operator.trusts(publisher.key)
+    publisher.publish(app())
+    publisher.web.put("mirror.test", "index.html", b"nothing")
+    mirrored(operator, MIRROR, mirrors_only=True)
+    with pytest.raises(ResourceNotFound):
+        operator.fetch(WANTED)
+    body = served(app())
+    publisher.web.put("mirror.test", f"{NAME}-1.0.aci", body)
+    publisher.web.put("mirror.test", f"{NAME}-1.0.aci.asc", publisher.key.sign(body))
+    operator.fetch(WANTED)
+    assert not any("//example.com" in line for line in publisher.web.log())
+
+
+def test_without_a_mirror_mirrors_alone_find_nothing(publisher: Publisher, operator: Operator) -> None:
+    operator.trusts(publisher.key)
+    mirrored(operator, mirrors_only=True)
+    with pytest.raises(EndpointNotFound, match="no mirror"):
+        operator.fetch(WANTED)
+    assert publisher.web.log() == []
+
+
+def test_a_mirror_without_a_prefix_is_for_every_name(publisher: Publisher, operator: Operator) -> None:
+    operator.trusts(publisher.key)
+    body = served(app())
+    publisher.web.put("mirror.test", f"{NAME}-1.0.aci", body)
+    publisher.web.put("mirror.test", f"{NAME}-1.0.aci.asc", publisher.key.sign(body))
+    mirrored(operator, MIRROR, prefix="")
+    assert operator.fetch(WANTED).source.startswith("https://mirror.test")
+
+
+def test_what_is_kept_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    file, _ = unsteady.publish(app())
+    file.cuts = [100] + [0] * 10
+    with pytest.raises(TransferFailed) as raised:
+        trusting.fetch(unsteady.url())
+    assert raised.value.facts["kept"] == "100 bytes, with which the next fetch goes on"
+    assert raised.value.facts["tried"].startswith("5 times in a row")
+
+
+def test_that_nothing_can_be_kept_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    file, _ = unsteady.publish(app())
+    unsteady.site.put("app.aci", File(file.body, etag=None, cuts=[100] * 10))
+    with pytest.raises(TransferFailed) as raised:
+        trusting.fetch(unsteady.url())
+    assert raised.value.facts["kept"].startswith("nothing; its server gives no strong ETag")
+
+
+def test_when_there_is_no_news_the_store_is_pointed_to(unsteady: Unsteady, trusting: Operator) -> None:
+    file, _ = unsteady.publish(app(), f"acis/{NAME}.aci")
+    fetched = trusting.fetch(WANTED)
+    file.instead = [b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"] * 10
+    with pytest.raises(ServerFailed) as raised:
+        trusting.fetch(WANTED)
+    assert raised.value.facts["in the store"].startswith(str(fetched.id))
+    assert trusting.fetch(WANTED, pull_policy="new").id == fetched.id
+
+
+def test_why_nobody_was_asked_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    file, signature = unsteady.publish(app())
+    file.headers = ["Cache-Control: max-age=600"]
+    trusting.fetch(unsteady.url())
+    trusting.fetch(unsteady.url())
+    assert "nothing changes until" in trusting.decisions[-1][2]
+    trusting.fetch(unsteady.url(), pull_policy="new")
+    trusting.fetch(WANTED, pull_policy="new")
+    assert trusting.decisions[-1][2] == "the pull policy wants no news"
+    assert len(signature.heads) == 1
+
+
+def test_the_shorter_freshness_of_image_and_signature_counts(unsteady: Unsteady, trusting: Operator) -> None:
+    file, signature = unsteady.publish(app())
+    file.headers = ["Cache-Control: max-age=600"]
+    signature.headers = ["Cache-Control: no-cache"]
+    trusting.fetch(unsteady.url())
+    trusting.fetch(unsteady.url())
+    assert len(signature.heads) == 2
+
+
+def test_a_limit_on_freshness_holds_for_what_was_fetched_before(unsteady: Unsteady, trusting: Operator) -> None:
+    file, _ = unsteady.publish(app())
+    file.headers = ["Cache-Control: max-age=600"]
+    trusting.fetch(unsteady.url())
+    trusting.config = replace(trusting.config, limits=replace(trusting.config.limits, freshness=0))
+    trusting.fetch(unsteady.url())
+    assert len(file.heads) == 2
+
+
+def test_what_a_deferred_signature_says_of_freshness_counts(unsteady: Unsteady, trusting: Operator) -> None:
+    file, signature = unsteady.publish(app())
+    file.headers = ["Cache-Control: max-age=600"]
+    signature.headers = ["Cache-Control: no-store"]
+    signature.instead = [b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]
+    trusting.fetch(unsteady.url())
+    trusting.fetch(unsteady.url())
+    assert len(signature.heads) == 3
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "418 I'm a teapot", "451 Unavailable For Legal Reasons"])
+def test_an_odd_answer_for_a_signature_is_no_missing_signature(
+    unsteady: Unsteady, trusting: Operator, status: str
+) -> None:
+    _, signature = unsteady.publish(app())
+    signature.instead = [f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()]
+    with pytest.raises(ResourceNotFound, match=status[:3]):
+        trusting.fetch(unsteady.url())
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "206 Partial Content"])
+def test_no_answer_for_a_signature_is_the_servers_failure(
+    unsteady: Unsteady, trusting: Operator, status: str
+) -> None:
+    _, signature = unsteady.publish(app())
+    signature.instead = [f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()]
+    with pytest.raises(ServerFailed, match=status[:3]):
+        trusting.fetch(unsteady.url())
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "410 Gone"])
+def test_a_signature_that_is_not_there_is_missing(unsteady: Unsteady, trusting: Operator, status: str) -> None:
+    _, signature = unsteady.publish(app())
+    signature.instead = [f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()]
+    with pytest.raises(SignatureMissing):
+        trusting.fetch(unsteady.url())
+
+
+def test_a_template_that_needs_more_than_the_name_has_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    unsteady.page("https://example.com/{name}-{flavour}.{ext}")
+    with pytest.raises(EndpointNotFound) as raised:
+        trusting.fetch(WANTED)
+    assert "a template that needs {flavour}" in str(raised.value.facts)
+
+
+def test_a_page_that_was_not_read_to_its_end_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    trusting.config = replace(trusting.config, limits=replace(trusting.config.limits, page_size=10))
+    with pytest.raises(EndpointNotFound) as raised:
+        trusting.fetch(WANTED)
+    assert "only the first 10 bytes were read" in str(raised.value.facts)

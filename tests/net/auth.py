@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from acistore.config import Config, Host
+from acistore.config import Config, Host, Limits
 
 SECRET = "correct-horse-battery"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -31,7 +31,7 @@ class Places:
             local_config=self.top / "local",
             user_config=self.top / "user",
             hosts=hosts,
-            **options,
+            **{"limits": Limits(retry_delay=0.001), **options},
         )
 
     def write(self, layer: str, name: str, content: object) -> Path:

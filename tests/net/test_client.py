@@ -219,7 +219,7 @@ def test_answers_that_are_no_use(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer=st.binary(max_size=200) | st.binary(max_size=200).map(lambda rest: OK + rest))
 def test_no_answer_leads_to_anything_but_a_network_error(direct: None, answer: bytes) -> None:
-    config = Config(insecure_options=frozenset({"http"}))
+    config = Config(insecure_options=frozenset({"http"}), limits=Limits(retries=0))
     with RawServer(answering(answer)) as server, Client(config) as client, suppress(NetworkError):
         client.get(server.url, limit=LIMIT, deadline=1)
 

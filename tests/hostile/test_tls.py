@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from acistore.errors import AcistoreError, ConnectionFailed, ServerFailed, TLSFailed, TransferFailed
+from acistore.errors import ConnectionFailed, ServerFailed, TLSFailed, TransferFailed
 from tests.fetch.conftest import HOST
 from tests.hostile.conftest import TAG, Victim
 from tests.hostile.servers import Deaf, Flood, Outdated, dripping, resetting, silent, whole
@@ -106,18 +106,18 @@ ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
 @pytest.mark.parametrize(
-    ("handler", "kinds"),
+    "handler",
     [
-        (answering(HTML), (TLSFailed,)),
-        (answering(b"SSH-2.0-OpenSSH_9.2\r\n"), (TLSFailed,)),
-        (answering(b"220 mail.example.com ESMTP\r\n"), (TLSFailed,)),
-        (answering(ALERT), (TLSFailed,)),
-        (answering(b"\x16\x03\x03\xff\xff" + b"x" * 70_000), (TLSFailed,)),
-        (answering(b"\x16\x03\x03\x00\x04\x02\xff\xff\xff"), (TLSFailed, ConnectionFailed)),
-        (answering(b"\0" * 1000), (TLSFailed,)),
-        (answering(b""), (TLSFailed, ConnectionFailed)),
-        (resetting(), (TLSFailed, ConnectionFailed)),
-        (resetting(b"\x16\x03\x03"), (TLSFailed, ConnectionFailed)),
+        answering(HTML),
+        answering(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        answering(b"220 mail.example.com ESMTP\r\n"),
+        answering(ALERT),
+        answering(b"\x16\x03\x03\xff\xff" + b"x" * 70_000),
+        answering(b"\x16\x03\x03\x00\x04\x02\xff\xff\xff"),
+        answering(b"\0" * 1000),
+        answering(b""),
+        resetting(),
+        resetting(b"\x16\x03\x03"),
     ],
     ids=[
         "plain HTTP",
@@ -132,13 +132,10 @@ ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
         "resets later",
     ],
 )
-def test_a_handshake_that_is_none_fails(
-    victim: Victim,
-    handler: Callable[[socket.socket, bytes], object],
-    kinds: tuple[type[AcistoreError], ...],
-) -> None:
+def test_a_handshake_that_is_none_fails(victim: Victim, handler: Callable[[socket.socket, bytes], object]) -> None:
+    """As one or the other: what a server sends that hangs up on our first words may be lost with the connection."""
     with taken_over(victim, Deaf(handler)):
-        victim.fails(*kinds)
+        victim.fails(TLSFailed, ConnectionFailed)
 
 
 @pytest.mark.parametrize("handler", [silent, dripping(b"\x16\x03\x03\x40\x00")], ids=["silent", "drips"])

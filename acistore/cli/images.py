@@ -102,7 +102,10 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
 )
 @option(
     "--trust-keys-from-https/--no-trust-keys-from-https",
-    help="Trust the keys that discovery finds for a name that no key is trusted for yet, without review.",
+    help=(
+        "Trust the keys that discovery finds for an image named here, when no key is trusted for it yet, without "
+        "review."
+    ),
 )
 @click.pass_obj
 def fetch(

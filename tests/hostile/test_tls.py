@@ -133,7 +133,7 @@ ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
     ],
 )
 def test_a_handshake_that_is_none_fails(victim: Victim, handler: Callable[[socket.socket, bytes], object]) -> None:
-    """As one or the other: what a server sends that hangs up on our first words may be lost with the connection."""
+    """As one or the other: what a server sends that hangs up on our first words may be lost with them."""
     with taken_over(victim, Deaf(handler)):
         victim.fails(TLSFailed, ConnectionFailed)
 

@@ -256,7 +256,8 @@ class Discovery:
 
 
 class Resolver:
-    """Asks the pages of names, through a client; the same page once, as far as it can keep them."""
+    """Asks the pages of names, through a client. Keeps some of them, so that the pages of a host are hardly asked
+    for again for each of its images. Safe to use from several threads."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -25,23 +26,26 @@ class KeyMaterial:
     material: bytes
 
 
-def discover_keys(name: ImageName, config: Config) -> list[KeyMaterial]:
-    """The key files that the pages of a name point to (appc spec, discovery.md).
+def discover_keys(
+    name: ImageName, config: Config, *, client_for: Callable[[Config], Client] = Client
+) -> list[KeyMaterial]:
+    """The key files that the pages of a name point to (appc spec, discovery.md), asked for by one client.
 
     Pages and keys come over connections that are secure, whatever holds for images, unless `pubkey` is among
     the insecure options. Raises EndpointNotFound when there is none that can be fetched, and NetworkError.
     """
-    with Client(_for_keys(config)) as client:
+    with client_for(_for_keys(config)) as client:
         urls = Resolver(client).resolve_keys(name)
-    for url in urls:
-        if not _is_url(url):
-            log.warning(
-                "the key %s, which the page of %s names, is not fetched: it is no https URL", url, name.name
-            )
-    fetchable = [url for url in urls if _is_url(url)]
-    if not fetchable:
-        raise EndpointNotFound(f"no key that can be fetched was found for {name.name}", facts={"found": urls[0]})
-    return [_fetch_key(url, config) for url in fetchable]
+        for url in urls:
+            if not _is_url(url):
+                log.warning(
+                    "the key %s, which the page of %s names, is not fetched: it is no https URL", url, name.name
+                )
+        fetchable = [url for url in urls if _is_url(url)]
+        if not fetchable:
+            found = {"found": urls[0]}
+            raise EndpointNotFound(f"no key that can be fetched was found for {name.name}", facts=found)
+        return [_fetch_key(url, client) for url in fetchable]
 
 
 def read_key(source: str, config: Config) -> KeyMaterial:
@@ -49,14 +53,15 @@ def read_key(source: str, config: Config) -> KeyMaterial:
 
     URLs as for `discover_keys`. Raises FileUnusable, ResourceNotFound, LimitExceeded, NetworkError.
     """
-    return _fetch_key(source, config) if _is_url(source) else _read_key_file(Path(source), config)
-
-
-def _fetch_key(url: str, config: Config) -> KeyMaterial:
+    if not _is_url(source):
+        return _read_key_file(Path(source), config)
     with Client(_for_keys(config)) as client:
-        return KeyMaterial(
-            url, client.get(url, limit=config.limits.key_size, option="limits.key_size").found().body
-        )
+        return _fetch_key(source, client)
+
+
+def _fetch_key(url: str, client: Client) -> KeyMaterial:
+    answer = client.get(url, limit=client.limits.key_size, option="limits.key_size")
+    return KeyMaterial(url, answer.found().body)
 
 
 def _read_key_file(path: Path, config: Config) -> KeyMaterial:
@@ -80,14 +85,16 @@ def _for_keys(config: Config) -> Config:
     return replace(config, insecure_options=frozenset(insecure))
 
 
-def trust_discovered_keys(name: ImageName, trust: TrustStore, config: Config) -> None:
+def trust_discovered_keys(
+    name: ImageName, trust: TrustStore, config: Config, *, client_for: Callable[[Config], Client] = Client
+) -> None:
     """Trusts all keys that discovery finds for a name, for that name and below, because the caller has said so.
 
     Except those that somebody has masked. Each is told as a warning. Raises EndpointNotFound, NetworkError,
     KeyRefused.
     """
     masked = trust.masked_for(name.name)
-    for found in discover_keys(name, config):
+    for found in discover_keys(name, config, client_for=client_for):
         keys = {key.fingerprint for key in trust.inspect(found.material)}
         for fingerprint in keys & masked:
             log.warning("key %s is masked for %s, and stays so", shown_fingerprint(fingerprint), name.name)

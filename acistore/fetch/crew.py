@@ -3,7 +3,8 @@
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -13,6 +14,8 @@ Result = TypeVar("Result")
 # Seconds that threads have for clearing up once they were called off. What takes longer (a commit of half a
 # million rows) is left to itself: the store is whole whenever it ends.
 PATIENCE = 3.0
+# Seconds between two looks.
+_POLL = 0.05
 
 
 class CalledOff(BaseException):
@@ -20,18 +23,36 @@ class CalledOff(BaseException):
 
 
 class Recall:
-    """Whether work was called off: asked for by those who work, wherever they may stop. What is in `at_once` is
-    called then, and wakes those up who wait for something else than `pause`."""
+    """Whether work was called off: asked for by those who work, wherever they may stop."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self.at_once: list[Callable[[], object]] = []
+        self._lock = threading.Lock()
+        self._wake: list[Callable[[], object]] = []
+
+    def wakes(self, wake: Callable[[], object]) -> None:
+        """What is to be called then, to wake those up who wait for something else than `pause`."""
+        with self._lock:
+            self._wake.append(wake)
+            if self._event.is_set():
+                wake()
 
     def call_off(self) -> None:
         """From now on everybody is to stop."""
-        self._event.set()
-        for wake in self.at_once:
-            wake()
+        with self._lock:
+            self._event.set()
+            for wake in self._wake:
+                wake()
+
+    @contextmanager
+    def holding(self, lock: threading.Lock) -> Iterator[None]:
+        """Waits for a lock, and holds it. Raises CalledOff."""
+        while not lock.acquire(timeout=_POLL):
+            self.check()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def check(self) -> None:
         """Raises CalledOff when it is over."""

@@ -5,10 +5,10 @@ How one of them comes is told in image.py, what needs what in tree.py.
 
 import logging
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from acistore.config import Config
+from acistore.config import PULL_POLICIES, Config
 from acistore.errors import AcistoreError, UsageError
 from acistore.events import course
 from acistore.fetch.asked import Asked, is_path, is_url, require_no_password
@@ -82,6 +82,13 @@ class Fetcher:
         """
         self._store.require_writable()
         policy = pull_policy or self._config.pull_policy
+        if policy not in PULL_POLICIES:
+            raise UsageError(f"{policy!r} is no pull policy: {', '.join(PULL_POLICIES)}")
+        if signature is not None and len(wanted) > 1:
+            raise UsageError(
+                f"a signature is for one image, and {len(wanted)} are wanted",
+                next_step="acistore fetch --signature FILE IMAGE",
+            )
         below = pull_policy or ("never" if policy == "never" else "new")
         read = [_read(each) for each in wanted]
         roots = [each for each in read if isinstance(each, Asked)]
@@ -89,8 +96,14 @@ class Fetcher:
         tree = Tree(roots, depth=limits.dependency_depth, count=limits.dependencies)
         number = secrets.token_hex(4)
         recall = Recall()
-        with Client(self._config, pause=recall.pause, no_cache=self._no_cache) as client:
-            fetcher = self._image_fetcher(client, recall)
+
+        def client_for(config: Config) -> Client:
+            client = Client(config, pause=recall.pause, no_cache=self._no_cache)
+            recall.wakes(client.abort)
+            return client
+
+        with client_for(self._config) as client:
+            fetcher = self._image_fetcher(client, recall, client_for)
 
             def fetch_one(asked: Asked) -> Fetched:
                 is_root = asked in roots
@@ -102,7 +115,6 @@ class Fetcher:
                         named=is_root,
                     )
 
-            recall.at_once.append(client.abort)
             with Crew(self._config.jobs, fetch_one, recall) as crew:
                 todo = dict(enumerate(read))
                 while todo:
@@ -116,12 +128,15 @@ class Fetcher:
                     if todo:
                         tree.settle(*crew.next())
 
-    def _image_fetcher(self, client: Client, recall: Recall) -> ImageFetcher:
+    def _image_fetcher(
+        self, client: Client, recall: Recall, client_for: Callable[[Config], Client]
+    ) -> ImageFetcher:
         return ImageFetcher(
             self._store,
             self._trust,
             self._config,
             client,
+            client_for=client_for,
             held=Held(self._store, self._trust, self._config, no_cache=self._no_cache),
             progress=self._progress,
             recall=recall,

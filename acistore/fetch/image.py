@@ -6,7 +6,7 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from acistore.errors import (
     AcistoreError,
     ArchiveRefused,
     BadSignature,
-    ConnectionFailed,
     DiskFull,
     EndpointNotFound,
     FileUnusable,
@@ -33,9 +32,8 @@ from acistore.errors import (
     NotFound,
     NotTrusted,
     ResourceNotFound,
-    ServerFailed,
     StoreUnavailable,
-    TransferFailed,
+    UsageError,
 )
 from acistore.events import course, tell
 from acistore.fetch.admit import Admitter
@@ -63,6 +61,7 @@ log = logging.getLogger(__name__)
 COPY_CHUNK = 1 << 20
 # Times that a server is asked again because others removed what it said had not changed.
 REPEATS = 5
+_NOTHING_KEPT = "nothing; its server gives no strong ETag or Last-Modified, by which it could be gone on with"
 # How a decision reads, before its reason.
 _IN_WORDS = {
     "reuse": "the store's own, since ",
@@ -83,6 +82,7 @@ class ImageFetcher:
         config: Config,
         client: Client,
         *,
+        client_for: Callable[[Config], Client],
         held: Held,
         progress: Progress,
         recall: Recall,
@@ -92,6 +92,7 @@ class ImageFetcher:
         self._trust = trust
         self._config = config
         self._client = client
+        self._client_for = client_for
         self._held = held
         self._progress = progress
         self._recall = recall
@@ -112,7 +113,7 @@ class ImageFetcher:
                 if asked.name is not None:
                     return self._by_name(asked, asked.name, policy, signature, named=named)
                 if is_path(asked.shown):
-                    return self._from_file(asked, signature)
+                    return self._from_file(asked, signature, policy)
                 return self._from_url(asked, policy, signature)
             except AcistoreError as error:
                 if policy == "update" and isinstance(error, NetworkError | NotFound):
@@ -132,9 +133,9 @@ class ImageFetcher:
         if answer := self._answer(asked, policy):
             return answer
         if named and self._trust_keys_from_https:
-            with self._trusting:
+            with self._recall.holding(self._trusting):
                 if not self._trust.keys_for(name.name):
-                    trust_discovered_keys(name, self._trust, self._config)
+                    trust_discovered_keys(name, self._trust, self._config, client_for=self._client_for)
         if not (named or "image" in self._config.insecure_options) and (
             refusal := refuse_without_keys(asked.shown, name.name, self._trust.keys_for(name.name))
         ):
@@ -144,6 +145,7 @@ class ImageFetcher:
             if endpoint.image_url in failures.urls:
                 continue
             try:
+                self._mirrors.require_up(endpoint)
                 if not is_url(endpoint.image_url):
                     raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
                 fetched = self._from_remote(endpoint.image_url, signature or endpoint.signature_url, asked)
@@ -158,7 +160,14 @@ class ImageFetcher:
                 for url in failures.urls:
                     self._store.spool.forget(url)
                 return fetched
-        raise failures.weightiest()
+        weightiest = failures.weightiest()
+        self._tell_of_kept(weightiest, *failures.urls)
+        raise weightiest
+
+    def _tell_of_kept(self, error: AcistoreError, *urls: str) -> None:
+        """Says what is left of downloads that broke off."""
+        if kept := max(map(self._store.spool.kept_of, urls), default=0):
+            error.facts["kept"] = f"{kept} bytes, with which the next fetch goes on"
 
     def _keep_one(self, failures: Failures) -> None:
         """Of what came from several places the most stays, for the next fetch, and nothing of the others: many
@@ -188,15 +197,21 @@ class ImageFetcher:
     def _from_url(self, asked: Asked, policy: str, signature: str | None) -> Fetched:
         if answer := self._answer(asked, policy):
             return answer
-        return self._from_remote(asked.shown, signature or signature_beside(asked.shown), asked)
+        try:
+            return self._from_remote(asked.shown, signature or signature_beside(asked.shown), asked)
+        except AcistoreError as error:
+            self._tell_of_kept(error, asked.shown)
+            raise
 
-    def _from_file(self, asked: Asked, signature: str | None) -> Fetched:
+    def _from_file(self, asked: Asked, signature: str | None, policy: str) -> Fetched:
         """Through a private copy, so that the bytes stored are the bytes verified."""
         path = path_of(asked.shown).absolute()
         source = os.fsencode(path).decode(errors="backslashreplace")
         if not path.is_file():
             raise ResourceNotFound(f"there is no file {asked.shown}")
         place = Place(str(path), signature or signature_beside(str(path)))
+        if policy == "never" and is_url(place.signature):
+            raise UsageError(f"the pull policy is never, and the signature {place.signature} would be asked for")
         with (
             self._spool(str(path), resume=False) as spool,
             self._claim(place, asked) as claim,
@@ -210,17 +225,17 @@ class ImageFetcher:
 
     def _from_remote(self, url: str, signature_url: str, asked: Asked) -> Fetched:
         """One image from one URL, conditionally when the store has it already."""
-        again = True
-        for attempt in range(REPEATS):
+        again, removed = True, 0
+        while True:
             try:
                 return self._download(url, signature_url, asked, may_repeat=again)
             except ImageNotFound:  # removed while its server was saying that it had not changed
-                if attempt == REPEATS - 1:
+                removed += 1
+                if removed == REPEATS:
                     raise
             except _Disturbed as error:
                 self._decide(asked, "restart", str(error), url=url)
                 again = False
-        raise AssertionError
 
     def _download(self, url: str, signature_url: str, asked: Asked, *, may_repeat: bool) -> Fetched:
         started = _now()
@@ -258,8 +273,8 @@ class ImageFetcher:
                         raise
             except BaseException as error:
                 spool.keep = spool.keep or _can_be_gone_on_with(error)
-                if isinstance(error, TransferFailed | ServerFailed | ConnectionFailed):
-                    error.facts.setdefault("kept", _kept(spool))
+                if isinstance(error, NetworkError) and spool.note is None and spool.size:
+                    error.facts.setdefault("kept", _NOTHING_KEPT)
                 raise
         self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=url)
         return Fetched(image, url, remote.fetched_at, False, transfer.received)
@@ -330,13 +345,6 @@ class _Disturbed(Exception):
     """What came in pieces, or changed on its way, is not what it should be: it may be, in one piece."""
 
 
-def _kept(spool: SpoolFile) -> str:
-    """What is left of a download that broke off."""
-    if spool.note is None:
-        return "nothing; its server gives no strong ETag or Last-Modified, by which it could be gone on with"
-    return f"{spool.size} bytes, with which the next fetch goes on"
-
-
 def _can_be_gone_on_with(error: BaseException) -> bool:
     """Whether what came so far is worth keeping: nothing was wrong with it."""
     if isinstance(error, LimitExceeded | DiskFull):
@@ -382,9 +390,16 @@ def _copy(path: Path, spool: BinaryIO, claim: Claim, limit: int) -> None:
         raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error
     with file:
         require_room(str(path), os.fstat(file.fileno()).st_size, spool)
-        while chunk := file.read(COPY_CHUNK):
+        while chunk := _piece_of(file, path):
             size += len(chunk)
             if size > limit:
                 raise LimitExceeded(f"the image {path} is larger than {limit} bytes", option="limits.image_size")
             spool.write(chunk)
             claim.feed(chunk)
+
+
+def _piece_of(file: BinaryIO, path: Path) -> bytes:
+    try:
+        return file.read(COPY_CHUNK)
+    except OSError as error:
+        raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error

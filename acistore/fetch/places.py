@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from urllib.parse import urlsplit
 
 from acistore.config import Config, Mirror
 from acistore.discovery import Endpoint, render, unfilled_in
 from acistore.errors import AcistoreError, ConnectionFailed, NetworkError, NotFound, NotTrusted, ResourceNotFound
+from acistore.events import tell
 from acistore.fetch.asked import is_url
 from acistore.naming import ImageName, covers
 
@@ -37,28 +39,34 @@ class Mirrors:
         self._mirrors = config.mirrors
         self._down: set[str] = set()
         self._told: set[str] = set()
+        self._lock = Lock()
 
     def places(self, name: ImageName) -> Iterator[Endpoint]:
-        """Where to ask for an image before anywhere else: not where nobody has answered before."""
+        """Where to ask for an image before anywhere else."""
         for mirror in self._mirrors:
             if _is_for(mirror, name) and (unfilled := unfilled_in(mirror.url, name)):
                 self._tell(mirror.url, f"{name} has nothing for {', '.join(unfilled)}")
-        for endpoint in mirrored(name, self._mirrors):
-            if _host(endpoint) not in self._down:
-                yield endpoint
+        yield from mirrored(name, self._mirrors)
+
+    def require_up(self, endpoint: Endpoint) -> None:
+        """Raises ConnectionFailed for a mirror that nobody has answered at in this fetch."""
+        if not endpoint.page and _host(endpoint) in self._down:
+            raise ConnectionFailed(f"{endpoint.image_url}: {_host(endpoint)} could not be reached before")
 
     def failed(self, endpoint: Endpoint, error: AcistoreError) -> None:
         """Takes note. That a mirror doesn't have an image is nothing to be told."""
         host = _host(endpoint)
-        if isinstance(error, ConnectionFailed):
+        if isinstance(error, ConnectionFailed) and "redirected from" not in error.facts:
             self._down.add(host)
         if not isinstance(error, ResourceNotFound) or "credentials" in error.facts:
             self._tell(host, error.message)
 
     def _tell(self, mirror: str, why: str) -> None:
-        if mirror not in self._told:
+        with self._lock:
+            is_new = mirror not in self._told
             self._told.add(mirror)
-            log.warning("the mirror %s is passed over: %s", mirror, why)
+        if is_new:
+            tell(log, "mirror", "the mirror %s is passed over: %s", mirror, why, level=logging.WARNING, reason=why)
 
 
 def _host(endpoint: Endpoint) -> str:

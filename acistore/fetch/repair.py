@@ -158,10 +158,11 @@ class Repairer:
         if not path.is_file():
             raise FileUnusable(f"{place} is no file any more")
         try:
-            with path.open("rb") as file:
-                yield file
+            file = path.open("rb")
         except OSError as error:
             raise FileUnusable(f"{place} can't be read: {error.strerror}") from error
+        with file:
+            yield file
 
 
 def _damaged_packs(report: VerifyReport) -> list[str]:

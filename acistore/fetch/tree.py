@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
@@ -163,8 +164,11 @@ class Tree:
         """The first failure, saying who needs what failed, and what else did."""
         (asked, error), *others = failures
         if isinstance(error, AcistoreError):
+            error = copy(error)  # another root may have failed for the same reason, and is told of its own
+            error.facts = dict(error.facts)
             if asked != root:
-                parents = (node.outcome for node in self._nodes.values() if asked in node.needs)
+                nodes = (self._nodes[each] for each in self._reached(root))
+                parents = (node.outcome for node in nodes if asked in node.needs)
                 parent = next((each for each in parents if isinstance(each, Fetched)), None)
                 if parent:
                     error.facts.setdefault("needed by", str(parent.image.image_name))

@@ -20,7 +20,6 @@ from acistore.errors import (
     LimitExceeded,
     NetworkError,
     ServerFailed,
-    TransferFailed,
 )
 from acistore.events import tell
 from acistore.net import failures
@@ -315,11 +314,13 @@ def _checked(answer: Answer) -> Answer:
 
 def _discard(answer: Answer) -> None:
     """Reads a short body, so that the connection can be used again, and closes the answer."""
-    if answer.length is not None and answer.length <= _WORTH_READING:
-        with suppress(TransferFailed, TimeoutError):
-            for _ in answer.chunks():
-                pass
-    answer.close()
+    try:
+        if answer.length is not None and answer.length <= _WORTH_READING:
+            with suppress(NetworkError, TimeoutError):
+                for _ in answer.chunks():
+                    pass
+    finally:
+        answer.close()
 
 
 def _too_long(answer: Answer, limit: int, option: str | None) -> LimitExceeded:

@@ -30,6 +30,7 @@ class Routes:
         self._rules = TlsRules(config)
         self._pools: dict[tuple[Proxy | None, TlsSettings, bool], httpcore.ConnectionPool] = {}
         self._backends: list[Backend] = []
+        self._aborted = False
         self._lock = Lock()
 
     def proxy_for(self, url: httpx.URL) -> Proxy | None:
@@ -50,6 +51,8 @@ class Routes:
             if key not in self._pools:
                 backend = Backend(accepts=is_public if public_only else None)
                 self._backends.append(backend)
+                if self._aborted:
+                    backend.abort()
                 self._pools[key] = httpcore.ConnectionPool(
                     ssl_context=tls_context(key[1], verify=self.verifies),
                     proxy=self._way(proxy) if proxy else None,
@@ -61,8 +64,10 @@ class Routes:
 
     def abort(self) -> None:
         """Ends every connection, whoever is waiting for it, and makes no more."""
-        for backend in tuple(self._backends):
-            backend.abort()
+        with self._lock:
+            self._aborted = True
+            for backend in self._backends:
+                backend.abort()
 
     def close(self) -> None:
         """Closes every connection."""

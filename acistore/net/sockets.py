@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
+from threading import Lock
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -63,18 +64,23 @@ class Backend(httpcore.NetworkBackend):
         self._accepts = accepts
         self._aborted = False
         self._open: WeakSet[socket.socket] = WeakSet()
+        self._lock = Lock()
 
     def abort(self) -> None:
         """Ends every connection, for whoever is waiting for it in another thread, and makes no more."""
-        self._aborted = True
-        for connection in tuple(self._open):
+        with self._lock:
+            self._aborted = True
+            connections = tuple(self._open)
+        for connection in connections:
             with suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def watch(self, connection: socket.socket) -> None:
         """Takes a socket among those that `abort` ends. Raises ConnectionAbortedError when it has come."""
-        self._open.add(connection)
-        if self._aborted:
+        with self._lock:
+            self._open.add(connection)
+            aborted = self._aborted
+        if aborted:
             raise ConnectionAbortedError("given up")
 
     def connect_tcp(

@@ -15,6 +15,7 @@ import httpx
 
 from acistore.config import Config, Host
 from acistore.config.paths import Setting, of_all_hosts, of_host
+from acistore.errors import ConfigError
 from acistore.net.credentials.files import LONGEST, warn_if_open
 from acistore.net.hosts import for_host, key_of
 
@@ -81,7 +82,9 @@ def tls_context(settings: TlsSettings | None = None, *, verify: bool) -> ssl.SSL
     Without `verify` any certificate will do, and none of ours is shown: nobody knows to whom.
     """
     settings = settings or TlsSettings()
-    context = ssl.create_default_context(cafile=None if _has_authorities() else certifi.where())
+    context = _named_by_environment() or ssl.create_default_context(
+        cafile=None if _has_authorities() else certifi.where()
+    )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for file in settings.ca_files:
         _believe_file(context, file)
@@ -95,10 +98,32 @@ def tls_context(settings: TlsSettings | None = None, *, verify: bool) -> ssl.SSL
     return context
 
 
-def _has_authorities() -> bool:
-    """Also true where the environment names some that aren't there: it must not add others on its own."""
+def _named_by_environment() -> ssl.SSLContext | None:
+    """One that believes what SSL_CERT_FILE and SSL_CERT_DIR name and nobody else; None where neither is set.
+
+    OpenSSL itself would take the system's directory beside a file that is named, and the other way round.
+    """
     paths = ssl.get_default_verify_paths()
-    if paths.openssl_cafile_env in os.environ or paths.openssl_capath_env in os.environ or paths.cafile:
+    file = os.environ.get(paths.openssl_cafile_env)
+    directories = os.environ.get(paths.openssl_capath_env)
+    if file is None and directories is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if file and Path(file).is_file():
+        try:
+            context.load_verify_locations(cafile=file)
+        except (ssl.SSLError, OSError):
+            raise ConfigError(f"{paths.openssl_cafile_env}: {file} holds no certificate in PEM") from None
+    for directory in (directories or "").split(os.pathsep):
+        if directory and Path(directory).is_dir():
+            context.load_verify_locations(capath=directory)
+    return context
+
+
+def _has_authorities() -> bool:
+    """Whether the system has any."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
         return True
     return paths.capath is not None and any(Path(paths.capath).iterdir())
 

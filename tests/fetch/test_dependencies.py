@@ -86,6 +86,7 @@ def test_a_dependency_is_as_little_trusted_as_any_image(publisher: Publisher, op
 def test_for_a_dependency_that_no_key_is_trusted_for_nobody_is_asked(
     publisher: Publisher, trusting: Operator
 ) -> None:
+    publisher.web.put("example.org", "index.html", b"nothing")
     publish(publisher, NAME, [{"imageName": f"example.org/{number}"} for number in range(10)])
     with pytest.raises(NoTrustedKey) as refused:
         trusting.fetch(NAME)

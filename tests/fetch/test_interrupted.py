@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from acistore.config import Config
+from acistore.fetch.crew import PATIENCE
 from acistore.store import Store
 from tests.cli.running import COMMAND, environment, spawn
 from tests.fetch.conftest import Operator, Unsteady
@@ -113,3 +114,23 @@ def test_one_who_waits_for_another_fetch_can_be_interrupted(unsteady: Unsteady, 
             process.communicate(timeout=60)
     assert process.returncode == 130
     assert time.monotonic() - start < AT_ONCE
+
+
+def test_one_who_looks_for_keys_can_be_interrupted(unsteady: Unsteady, operator: Operator) -> None:
+    page = unsteady.site.put("index.html", b"x" * 100)
+    page.stuck_at = 10
+    process = subprocess.Popen(
+        [*COMMAND, "fetch", "--trust-keys-from-https", "example.com/app"],
+        env=environment(**variables(operator.config)),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        while not page.heads:
+            pass
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - start < PATIENCE

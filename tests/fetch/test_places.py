@@ -75,6 +75,7 @@ def test_the_next_time_the_mirror_is_asked_for_news(publisher: Publisher, trusti
 
 def test_mirrors_are_for_their_prefix_alone(publisher: Publisher, trusting: Operator) -> None:
     publisher.publish(app())
+    publisher.web.put("mirror.test", "index.html", b"nothing")
     mirrored(trusting, MIRROR, prefix="example.com/ap")
     trusting.fetch(WANTED)
     assert not any("mirror.test" in line for line in publisher.web.log())
@@ -82,6 +83,7 @@ def test_mirrors_are_for_their_prefix_alone(publisher: Publisher, trusting: Oper
 
 def test_a_template_that_the_name_does_not_fill_is_passed_over(publisher: Publisher, trusting: Operator) -> None:
     publisher.publish(app())
+    publisher.web.put("mirror.test", "index.html", b"nothing")
     mirrored(trusting, "https://mirror.test/{name}-{flavour}.{ext}")
     trusting.fetch(WANTED)
     assert not any("mirror.test" in line for line in publisher.web.log())

@@ -2,22 +2,28 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from acistore.config import Mirror
 from acistore.errors import (
     BadSignature,
+    ConnectionFailed,
     EndpointNotFound,
     ResourceNotFound,
     ServerFailed,
     SignatureMissing,
     TransferFailed,
+    UsageError,
 )
+from acistore.fetch import Fetched
 from tests.fetch.conftest import NAME, Operator, Publisher, Unsteady, app, served
 from tests.fileserver import File
+from tests.images import image
 
 WANTED = f"{NAME}:1.0,os=linux,arch=amd64"
+BROKEN = b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 MIRROR = "https://mirror.test/{name}-{version}.{ext}"
 
 
@@ -119,6 +125,85 @@ def test_what_is_kept_is_told(unsteady: Unsteady, trusting: Operator) -> None:
         trusting.fetch(unsteady.url())
     assert raised.value.facts["kept"] == "100 bytes, with which the next fetch goes on"
     assert raised.value.facts["tried"].startswith("5 times in a row")
+
+
+def test_of_several_places_what_is_kept_is_what_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    for number, cut in enumerate((50, 150, 100)):
+        file, _ = unsteady.publish(app(extra=str(number)), f"{number}.aci")
+        file.cuts = [cut] + [0] * 10
+    mirrored(trusting, *[unsteady.url(f"{number}.{{ext}}") for number in range(3)])
+    with pytest.raises(TransferFailed) as raised:
+        trusting.fetch(WANTED)
+    assert trusting.partials() == [150]
+    assert raised.value.facts["kept"].startswith("150 bytes")
+
+
+def test_of_what_never_came_nothing_is_told(unsteady: Unsteady, trusting: Operator) -> None:
+    file, signature = unsteady.publish(app())
+    for broken, cuts in ((signature, []), (file, [0] * 10)):
+        broken.cuts = cuts
+        broken.instead = [] if cuts else [BROKEN] * 5
+        with pytest.raises((ServerFailed, TransferFailed)) as raised:
+            trusting.fetch(unsteady.url())
+        assert "kept" not in raised.value.facts
+
+
+def test_a_mirror_that_was_down_is_told_as_that_for_later_images(
+    trusting: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "localhost")
+    mirrored(trusting, "https://localhost:1/{name}.{ext}", mirrors_only=True)
+    trusting.config = replace(trusting.config, jobs=1)
+    outcomes = trusting.fetch_all("example.com/a", "example.com/b")
+    assert [type(each) for each in outcomes] == [ConnectionFailed] * 2
+    assert "could not be reached before" in str(outcomes[1])
+
+
+def test_a_mirror_that_redirects_to_a_dead_host_is_not_dead_itself(
+    unsteady: Unsteady, trusting: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "localhost")
+    trusting.config = replace(trusting.config, private_redirects=True)
+    unsteady.publish(image("example.com/b", labels={"os": "linux", "arch": "amd64"}), "example.com/b.aci")
+    away = b"HTTP/1.1 302 Found\r\nLocation: https://localhost:1/\r\nContent-Length: 0\r\n"
+    unsteady.site.put("example.com/a.aci.asc", File(b"", instead=[away + b"Connection: close\r\n\r\n"] * 9))
+    mirrored(trusting, "https://example.com/{name}.{ext}", mirrors_only=True)
+    trusting.config = replace(trusting.config, jobs=1)
+    labels = ",os=linux,arch=amd64"
+    first, second = trusting.fetch_all(f"example.com/a{labels}", f"example.com/b{labels}")
+    assert isinstance(first, ConnectionFailed)
+    assert isinstance(second, Fetched)
+
+
+def test_each_image_that_failed_for_one_reason_is_told_of_its_own(unsteady: Unsteady, trusting: Operator) -> None:
+    labels = {"os": "linux", "arch": "amd64"}
+    for name in "ab":
+        needs = [{"imageName": "example.com/none"}]
+        unsteady.publish(
+            image(f"example.com/{name}", labels=labels, dependencies=needs), f"acis/example.com/{name}.aci"
+        )
+    outcomes = trusting.fetch_all(*[f"example.com/{name},os=linux,arch=amd64" for name in "ab"])
+    for name, outcome in zip("ab", outcomes, strict=True):
+        assert isinstance(outcome, ResourceNotFound)
+        assert outcome.facts["needed by"].startswith(f"example.com/{name}")
+        assert outcome.facts["stored"].startswith(f"example.com/{name}")
+
+
+def test_a_pull_policy_that_is_none_is_refused(trusting: Operator) -> None:
+    with pytest.raises(UsageError, match="no pull policy"):
+        trusting.fetch(WANTED, pull_policy="Never")
+
+
+def test_never_asks_no_server_for_the_signature_of_a_file(
+    unsteady: Unsteady, trusting: Operator, tmp_path: Path
+) -> None:
+    file, signature = unsteady.publish(app())
+    path = tmp_path / "app.aci"
+    path.write_bytes(file.body)
+    with pytest.raises(UsageError, match="never"):
+        trusting.fetch(str(path), signature=unsteady.url("app.aci.asc"), pull_policy="never")
+    assert signature.heads == []
+    assert trusting.fetch(str(path), signature=unsteady.url("app.aci.asc")).name == NAME
 
 
 def test_that_nothing_can_be_kept_is_told(unsteady: Unsteady, trusting: Operator) -> None:

@@ -134,6 +134,19 @@ def test_authorities_come_from_the_environment_and_tls_is_of_today(
     assert tls_context(TlsSettings(), verify=True).cert_store_stats()["x509_ca"] == 0
 
 
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_either_variable_alone_replaces_what_the_system_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: RawServer, theirs: trustme.CA, variable: str
+) -> None:
+    file = written(theirs.cert_pem, tmp_path / "theirs.pem")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    places = {"SSL_CERT_FILE": file, "SSL_CERT_DIR": hashed(theirs, tmp_path / "authorities")}
+    monkeypatch.setenv(variable, str(places[variable]))
+    assert body(Config(), server.url) == b"ok"
+    assert tls_context(TlsSettings(), verify=True).cert_store_stats()["x509_ca"] == (variable == "SSL_CERT_FILE")
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

@@ -46,7 +46,8 @@ class Basic:
     def __post_init__(self) -> None:
         for what, value in (("user", self.username), ("password", self.password)):
             _check(bool(value), f"no {what}")
-            _check(value.isprintable(), f"the {what} has control characters in it")
+            _check(value.isprintable(), f"the {what} has characters in it that can't be printed")
+        _check(":" not in self.username, "the user has a colon in it, which ends it")
 
     def authorize(self, method: str, url: httpx.URL) -> Authorized:
         """See Secret."""

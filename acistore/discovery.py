@@ -116,8 +116,11 @@ def _applies(prefix: str, name: str) -> bool:
 def render(template: str, name: ImageName, *, quoted: bool = False) -> Endpoint | None:
     """A template with everything in braces replaced once by what the name has; None when something is left.
 
-    `quoted`: labels are percent-encoded, where the specification has them taken as they are.
+    `quoted`: labels are percent-encoded, where the specification has them taken as they are; and none may be a
+    step in the path by itself.
     """
+    if quoted and not {".", ".."}.isdisjoint(name.labels.values()):
+        return None
     labels = {label: quote(value, safe="") if quoted else value for label, value in name.labels.items()}
     values = {**labels, "version": labels.get("version") or "latest", "name": name.name}
 

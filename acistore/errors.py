@@ -191,7 +191,12 @@ class NetworkError(AcistoreError):
 
 
 class ConnectionFailed(NetworkError):
-    """No connection: the name does not resolve, nobody listens, or the time is up."""
+    """No connection: the name does not resolve, nobody listens, or the time is up.
+
+    `unreachable`: nobody was there at all, whatever would have been asked for.
+    """
+
+    unreachable = False
 
 
 class TLSFailed(NetworkError):

@@ -1,6 +1,6 @@
 """Get images: where they are, and how they come into the store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ import click
 
 import acistore
 from acistore.cli.completion import complete_images
-from acistore.cli.output import facts
+from acistore.cli.output import StdoutClosed, facts
 from acistore.cli.parameters import Command, checking, option, some_images
 from acistore.cli.progress import put_away
 from acistore.cli.session import Session
@@ -171,6 +171,7 @@ class _Results:
         self._fetched: dict[int, acistore.Fetched] = {}
         self._codes: dict[int, int] = {}
         self._printed = 0
+        self._closed = False
 
     def take(self, outcome: "acistore.Outcome") -> None:
         """Prints what can be printed now."""
@@ -181,8 +182,16 @@ class _Results:
             self._fetched[outcome.position] = outcome.result
         while self._printed in self._fetched or self._printed in self._codes:
             if self._printed in self._fetched and not self._session.output.json:
-                self._session.output.line(self._fetched[self._printed].id)
+                self._print(lambda: self._session.output.line(self._fetched[self._printed].id))
             self._printed += 1
+
+    def _print(self, job: Callable[[], object]) -> None:
+        """Prints a part of the result, as long as anybody reads it: the images are wanted all the same."""
+        if not self._closed:
+            try:
+                job()
+            except StdoutClosed:
+                self._closed = True
 
     def interrupted(self, *, kept: bool) -> None:
         """Prints what becomes of the others."""
@@ -192,7 +201,8 @@ class _Results:
     def finish(self) -> int:
         """Prints what is left to be said, and returns the exit code, which is that of the first failure."""
         if self._session.output.json:
-            self._session.output.document([_fetched(each) for _, each in sorted(self._fetched.items())])
+            fetched = [_fetched(each) for _, each in sorted(self._fetched.items())]
+            self._print(lambda: self._session.output.document(fetched))
         elif self._codes and len(self._images) > 1:
             failed = ", ".join(self._images[position] for position in sorted(self._codes))
             self._session.output.note(f"{len(self._codes)} of {len(self._images)} failed: {failed}")

@@ -113,6 +113,11 @@ class Crew(Generic[Job, Result]):
         """Whether somebody is free for another job."""
         return self._open < self._size
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is left of which `next` will tell."""
+        return self._open > 0
+
     def _run(self) -> None:
         while (job := self._todo.get()) is not None:
             try:

@@ -125,7 +125,7 @@ class Fetcher:
                             del todo[position]
                     while crew.has_room and (needed := tree.next()) is not None:
                         crew.start(needed)
-                    if todo:
+                    if crew.is_busy:  # else what was left is passed over, and all results are there
                         tree.settle(*crew.next())
 
     def _image_fetcher(
@@ -156,8 +156,15 @@ def _read(wanted: str | ImageName) -> Asked | AcistoreError:
             return Asked(wanted)
         if wanted.startswith("sha512-"):
             raise UsageError(f"{wanted} is an image ID, and images are fetched by name, https:// URL or path")
-        if Path(wanted).is_file():
+        if _is_file(wanted):
             log.warning("%s is taken as an image name; the file of that name is ./%s", wanted, wanted)
         return Asked.by_name(ImageName.parse(wanted).for_this_machine())
     except AcistoreError as error:
         return error
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False

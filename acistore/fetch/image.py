@@ -244,7 +244,7 @@ class ImageFetcher:
             spool.keep = True  # what was there already, until it turns out to be of no use
             try:
                 known = self._held.at(url)
-                if known and known[0].fetched_at > started and self._held.is_admitted(known[1]):
+                if known and started < known[0].fetched_at <= _now() and self._held.is_admitted(known[1]):
                     spool.keep = False
                     return self._reuse(known[1], known[0], asked, "somebody else has fetched it meanwhile")
                 with self._claim(place_of(url, signature_url, known, self._held), asked) as claim:

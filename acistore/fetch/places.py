@@ -56,7 +56,7 @@ class Mirrors:
     def failed(self, endpoint: Endpoint, error: AcistoreError) -> None:
         """Takes note. That a mirror doesn't have an image is nothing to be told."""
         host = _host(endpoint)
-        if isinstance(error, ConnectionFailed) and "redirected from" not in error.facts:
+        if isinstance(error, ConnectionFailed) and error.unreachable and "redirected from" not in error.facts:
             self._down.add(host)
         if not isinstance(error, ResourceNotFound) or "credentials" in error.facts:
             self._tell(host, error.message)

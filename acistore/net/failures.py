@@ -126,12 +126,14 @@ def _no_connection(error: Exception, cause: BaseException, url: str) -> NetworkE
         reason = f"the host name doesn't resolve: {_reason(cause)}"
     else:
         reason = f"no connection: {_reason(cause)}"
+    failure = ConnectionFailed(f"{url}: {reason}")
     if isinstance(error, Unreachable):
-        return ConnectionFailed(
+        failure = ConnectionFailed(
             f"{url}: the proxy {error.proxy.name}: {reason}",
             next_step=f"see whether {error.proxy.variable} in the environment is right, or unset it",
         )
-    return ConnectionFailed(f"{url}: {reason}")
+    failure.unreachable = True
+    return failure
 
 
 def _refused_by_proxy(error: httpcore.ProxyError, url: str, proxy: Proxy | None) -> NetworkError:

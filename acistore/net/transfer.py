@@ -145,7 +145,7 @@ def download(
         except NetworkError as error:
             least = client.limits.minimum_rate * (time.monotonic() - began)
             brought = job.furthest - before
-            job.own_pause = retries.wait(error, progress=brought > 0 and brought >= least and not job.was_slow)
+            job.own_pause += retries.wait(error, progress=brought > 0 and brought >= least and not job.was_slow)
             job.progress.decided(url, "retry", error.message)
 
 

@@ -1,6 +1,7 @@
 """`discover` and `fetch`: where an image is, and how it comes into the store."""
 
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -132,6 +133,15 @@ def test_of_several_each_is_tried_and_the_first_failure_is_the_exit_code(
     kinds = {error["about"]: error["kind"] for error in ran.errors}
     assert (kinds[f"{NAME}:2.0"], kinds["Not A Name"]) == ("UntrustedSigner", "InvalidName")
     assert len(ran.errors) == 3
+
+
+def test_a_reader_that_has_gone_keeps_no_image_from_coming(trusted: Publisher, run: Run, store: Store) -> None:
+    trusted.publish(app(version="2.0", **HERE), version="2.0")
+    command = shlex.join([*COMMAND, "-q", "fetch", f"{NAME}:1.0", f"{NAME}:2.0", f"{NAME}:3.0"])
+    script = f"set -o pipefail; {command} | true"
+    done = subprocess.run(["bash", "-c", script], env=environment(), capture_output=True, check=False)
+    assert done.returncode == 3
+    assert len(store.list()) == 2
 
 
 def test_a_url_that_is_none_does_not_keep_the_others_from_being_tried(trusted: Publisher, run: Run) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from acistore.errors import ImageMismatch, InvalidName, NoTrustedKey, ResourceNotFound, UsageError
+from acistore.errors import AcistoreError, ImageMismatch, InvalidName, NoTrustedKey, ResourceNotFound, UsageError
 from acistore.fetch import Fetched, Fetcher
 from acistore.naming import ImageName
 from tests.fetch.conftest import Operator, Unsteady
@@ -142,6 +142,36 @@ def test_all_that_failed_below_an_image_is_told(unsteady: Unsteady, trusting: Op
     assert "gone" in raised.value.message
     assert raised.value.facts["needed by"].startswith("example.com/app")
     assert "lost" in str(raised.value.facts)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_what_is_passed_over_keeps_nobody_waiting(unsteady: Unsteady, trusting: Operator, number: int) -> None:
+    needs = [{"imageName": f"example.com/{name}"} for name in ("gone", "c", "d", "e", "f", "g")]
+    publish(unsteady, "app", dependencies=needs)
+    jobs(trusting, number)
+    [outcome] = trusting.fetch_all("example.com/app")
+    assert isinstance(outcome, ResourceNotFound)
+
+
+def test_what_was_passed_over_comes_for_the_next_that_needs_it(unsteady: Unsteady, trusting: Operator) -> None:
+    """a fails before x has come; b needs x as well, and what x needs."""
+    publish(unsteady, "z")
+    gate = threading.Event()
+    publish(unsteady, "x", dependencies=[{"imageName": "example.com/z"}])
+    unsteady.site.files["/acis/example.com/x.aci"].gate = lambda: gate.wait(20)
+    publish(unsteady, "b", dependencies=[{"imageName": "example.com/x"}])
+    unsteady.site.files["/acis/example.com/b.aci"].gate = lambda: gate.wait(20)
+    publish(unsteady, "a", dependencies=[{"imageName": f"example.com/{name}"} for name in ("gone", "x")])
+    threading.Timer(1, gate.set).start()
+    first, second = trusting.fetch_all("example.com/a", "example.com/b")
+    assert isinstance(first, ResourceNotFound)
+    assert isinstance(second, Fetched)
+    assert {each.name for each in trusting.store.list()} == {f"example.com/{name}" for name in "abxz"}
+
+
+def test_a_text_that_is_longer_than_a_path_may_be_is_a_name_like_any(trusting: Operator) -> None:
+    [outcome] = trusting.fetch_all("example.com/" + "a" * 70_000)
+    assert isinstance(outcome, AcistoreError)
 
 
 def test_what_is_pinned_and_there_is_never_asked_for(unsteady: Unsteady, trusting: Operator) -> None:

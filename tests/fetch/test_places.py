@@ -165,6 +165,14 @@ def test_labels_do_not_choose_the_path_at_a_mirror(publisher: Publisher, trustin
     )
 
 
+def test_a_label_is_no_step_in_the_path_at_a_mirror(publisher: Publisher, trusting: Operator) -> None:
+    publisher.web.put("mirror.test", "index.html", b"nothing")
+    mirrored(trusting, "https://mirror.test/acis/{name}/{version}/app.{ext}")
+    with pytest.raises((ResourceNotFound, EndpointNotFound)):
+        Fetcher(trusting.store, trusting.trust, trusting.config).fetch(ImageName(NAME, {"version": ".."}))
+    assert not any("mirror.test" in line for line in publisher.web.log())
+
+
 def test_a_user_in_a_template_is_neither_sent_nor_kept(publisher: Publisher, trusting: Operator) -> None:
     publisher.page("https://somebody:secret@example.com/acis/{name}-{version}.{ext}")
     publisher.publish(app())

@@ -1,7 +1,9 @@
 """What the person is told when it doesn't go as wished: which place, what is kept, what there is, what to do."""
 
 import logging
+import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,33 @@ def test_a_mirror_that_was_down_is_told_as_that_for_later_images(
     outcomes = trusting.fetch_all("example.com/a", "example.com/b")
     assert [type(each) for each in outcomes] == [ConnectionFailed] * 2
     assert "could not be reached before" in str(outcomes[1])
+
+
+def test_a_mirror_that_is_slow_once_is_asked_for_the_next_image(unsteady: Unsteady, trusting: Operator) -> None:
+    labels = {"os": "linux", "arch": "amd64"}
+    unsteady.publish(image("example.com/b", labels=labels), "example.com/b.aci")
+    unsteady.publish(image("example.com/a", labels=labels), "example.com/a.aci")
+    over = threading.Event()
+    unsteady.site.files["/example.com/a.aci.asc"].gate = lambda: over.wait(20)
+    mirrored(trusting, "https://example.com/{name}.{ext}", mirrors_only=True)
+    limits = replace(trusting.config.limits, deadline=0.5, retries=0)
+    trusting.config = replace(trusting.config, jobs=1, limits=limits)
+    first, second = trusting.fetch_all(*[f"example.com/{name},os=linux,arch=amd64" for name in "ab"])
+    over.set()
+    assert isinstance(first, ConnectionFailed)
+    assert isinstance(second, Fetched)
+
+
+def test_an_image_of_the_future_is_asked_for_again(unsteady: Unsteady, trusting: Operator) -> None:
+    """The clock was wrong when it was fetched."""
+    file, _ = unsteady.publish(app())
+    file.headers = ["Cache-Control: max-age=600"]
+    fetched = trusting.fetch(unsteady.url())
+    [remote] = trusting.store.remotes(fetched.image)
+    later = replace(remote, fetched_at=remote.fetched_at + timedelta(days=365))
+    trusting.store.record_fetch(fetched.image, remote=later, latest=False)
+    trusting.fetch(unsteady.url())
+    assert len(file.heads) == 2
 
 
 def test_a_mirror_that_redirects_to_a_dead_host_is_not_dead_itself(

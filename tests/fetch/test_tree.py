@@ -1,10 +1,11 @@
 """Which image needs which: decided over any graph, without fetching anything."""
 
+import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acistore.errors import DependencyCycle, EndpointNotFound
@@ -47,20 +48,49 @@ def number_of(each: Asked) -> int:
 
 
 def grow(graph: Graph, *, depth: int = 32, count: int = 1000, last_first: bool = False) -> Fetched | Exception:
-    """Fetches n0 and all that it needs, one after another, in one order or another."""
-    root = asked(0)
-    tree = Tree([root], depth=depth, count=count)
-    under_way: list[Asked] = []
-    seen = []
-    while (result := tree.result(root)) is None:
-        while (new := tree.next()) is not None:
-            under_way.append(new)
-        each = under_way.pop() if last_first else under_way.pop(0)
-        seen.append(each)
-        outcome = fetched(number_of(each), graph) if number_of(each) in graph else EndpointNotFound(each.shown)
-        tree.settle(each, outcome)
-    assert len(seen) == len(set(seen))
+    """Fetches n0 and all that it needs, as many at once as there are, in one order or another."""
+    [(result, _)] = drive(graph, [0], jobs=1000, depth=depth, count=count, last_first=last_first)
     return result
+
+
+def drive(
+    graph: Graph,
+    roots: Sequence[int],
+    *,
+    jobs: int,
+    depth: int = 32,
+    count: int = 1000,
+    last_first: bool = False,
+    chance: random.Random | None = None,
+) -> list[tuple[Fetched | Exception, frozenset[int]]]:
+    """Fetches as the fetcher does: of each root what came of it, and what had been fetched by then."""
+    tree = Tree([asked(root) for root in roots], depth=depth, count=count)
+    under_way: list[Asked] = []
+    seen: list[int] = []
+    results: dict[int, tuple[Fetched | Exception, frozenset[int]]] = {}
+    while True:
+        for position, root in enumerate(roots):
+            if position not in results and (result := tree.result(asked(root))) is not None:
+                done = frozenset(seen) - {number_of(each) for each in under_way}
+                results[position] = (result, done)
+        if len(results) == len(roots):
+            return [results[position] for position in range(len(roots))]
+        while len(under_way) < jobs and (new := tree.next()) is not None:
+            under_way.append(new)
+            seen.append(number_of(new))
+        assert len(seen) == len(set(seen)), "fetched twice"
+        if not under_way:
+            assert any(
+                tree.result(asked(root)) is not None
+                for position, root in enumerate(roots)
+                if position not in results
+            ), "nothing is under way, and no result is there"
+            continue
+        index = chance.randrange(len(under_way)) if chance else -1 if last_first else 0
+        each = under_way.pop(index)
+        tree.settle(
+            each, fetched(number_of(each), graph) if number_of(each) in graph else EndpointNotFound(each.shown)
+        )
 
 
 graphs = st.integers(1, 8).flatmap(
@@ -71,11 +101,11 @@ graphs = st.integers(1, 8).flatmap(
 
 
 def reachable(graph: Graph, start: int) -> set[int]:
-    found, todo = set(), list(graph[start])
+    found, todo = set(), list(graph.get(start, ()))
     while todo:
         if (each := todo.pop()) not in found:
             found.add(each)
-            todo += graph[each]
+            todo += graph.get(each, ())
     return found
 
 
@@ -106,6 +136,44 @@ def test_no_more_than_so_many_come_along(graph: Graph, count: int, last_first: b
         return
     result = grow(graph, count=count, last_first=last_first)
     assert isinstance(result, DependencyCycle) == (len(reachable(graph, 0)) > count)
+
+
+@given(
+    st.integers(1, 8).flatmap(
+        lambda size: st.dictionaries(st.integers(0, size - 1), st.lists(st.integers(0, size - 1), max_size=3))
+    ),
+    st.lists(st.integers(0, 7), min_size=1, max_size=4),
+    st.integers(1, 4),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=1500, deadline=None)
+def test_whatever_fails_each_root_is_complete_or_told(
+    graph: Graph, roots: list[int], jobs: int, chance: random.Random
+) -> None:
+    """Against a model: numbers that are not in the graph are missing; there may be rings."""
+    roots = list(dict.fromkeys(roots))
+    for root, (result, done) in zip(roots, drive(graph, roots, jobs=jobs, chance=chance), strict=True):
+        needed = {root} | (reachable(graph, root) if root in graph else set())
+        is_well = needed <= graph.keys() and not any(each in reachable(graph, each) for each in needed)
+        assert isinstance(result, Fetched) == is_well
+        if is_well:
+            assert needed <= done
+
+
+@given(graphs, st.integers(0, 3), st.integers(0, 4), st.integers(1, 4), st.randoms(use_true_random=False))
+@settings(max_examples=500, deadline=None)
+def test_the_limits_of_one_root_are_no_others(
+    graph: Graph, depth: int, count: int, jobs: int, chance: random.Random
+) -> None:
+    roots = sorted(graph)
+    outcomes = drive(graph, roots, jobs=jobs, depth=depth, count=count, chance=chance)
+    for root, (result, _) in zip(roots, outcomes, strict=True):
+        needed = {root} | reachable(graph, root)
+        if any(each in reachable(graph, each) for each in needed):
+            assert isinstance(result, DependencyCycle)
+        else:
+            is_well = longest(graph, root) <= depth and len(needed) - 1 <= count
+            assert isinstance(result, Fetched) == is_well
 
 
 def test_a_ring_is_named() -> None:

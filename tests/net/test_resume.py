@@ -1,6 +1,7 @@
 """Downloads that break off: gone on with in this run and in the next, and always with the right bytes."""
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -406,6 +407,24 @@ def test_a_server_that_hangs_up_after_every_byte_is_too_slow(serve: Serve) -> No
         with pytest.raises(TransferFailed):
             served.downloads.run(limits)
     assert len(file.ranges) < 200
+
+
+def test_a_pause_of_our_own_is_not_undone_by_one_of_the_servers(serve: Serve) -> None:
+    """Cut, put off for no time at all, cut again: slow all the same."""
+    file = File(BODY, cuts=[40] * 10_000)
+
+    class Alternating(File):
+        def serve(self, connection: socket.socket, head: bytes) -> None:
+            if len(self.heads) % 2:
+                self.instead = [UNAVAILABLE % b"Retry-After: 0\r\nConnection: close\r\n"]
+            super().serve(connection, head)
+
+    limits = replace(QUICK, minimum_rate=1 << 20, rate_window=0.3, retry_delay=0.02, retries=3)
+    with serve(Alternating(BODY, cuts=file.cuts)) as served:
+        served.downloads.skips_pauses = False
+        with pytest.raises((TransferFailed, ServerFailed)):
+            served.downloads.run(limits)
+        assert len(served.file.heads) < 300
 
 
 def test_who_reads_along_may_take_its_time(serve: Serve) -> None:

@@ -11,9 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
 
 from acistore.config import Config
 from acistore.discovery import Endpoint, Resolver
@@ -23,7 +21,6 @@ from acistore.errors import (
     BadSignature,
     DiskFull,
     EndpointNotFound,
-    FileUnusable,
     ImageMismatch,
     ImageNotFound,
     InsecureTransport,
@@ -41,6 +38,7 @@ from acistore.fetch.asked import Asked, is_path, is_url, path_of, signature_besi
 from acistore.fetch.crew import Recall
 from acistore.fetch.fetched import Fetched
 from acistore.fetch.held import Held
+from acistore.fetch.local import copy_in
 from acistore.fetch.places import Failures, Mirrors
 from acistore.fetch.remotes import place_of, refreshed, remote_of, why_not_asked
 from acistore.fetch.signature import Claim, Place
@@ -48,7 +46,7 @@ from acistore.keys import trust_discovered_keys
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.net.freshness import Validators
-from acistore.net.transfer import download, require_room
+from acistore.net.transfer import download
 from acistore.net.urls import shown
 from acistore.progress import Progress
 from acistore.store import Remote, Store, StoredImage
@@ -58,7 +56,6 @@ from acistore.trust.policy import refuse_without_keys
 
 log = logging.getLogger(__name__)
 
-COPY_CHUNK = 1 << 20
 # Times that a server is asked again because others removed what it said had not changed.
 REPEATS = 5
 _NOTHING_KEPT = "nothing; its server gives no strong ETag or Last-Modified, by which it could be gone on with"
@@ -217,7 +214,7 @@ class ImageFetcher:
             self._claim(place, asked) as claim,
         ):
             self._progress.step(f"reading {asked.shown}")
-            _copy(path, spool, claim, self._config.limits.image_size)
+            copy_in(path, spool, claim, self._config.limits.image_size)
             claim.finish(spool)
             image = self._admitter.admit(spool, claim, asked, source, remote=None)
         self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=source)
@@ -379,27 +376,3 @@ def _reason(claim: Claim, image: StoredImage) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _copy(path: Path, spool: BinaryIO, claim: Claim, limit: int) -> None:
-    """Copies a local image into the spool file, each piece hashed on its way."""
-    size = 0
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error
-    with file:
-        require_room(str(path), os.fstat(file.fileno()).st_size, spool)
-        while chunk := _piece_of(file, path):
-            size += len(chunk)
-            if size > limit:
-                raise LimitExceeded(f"the image {path} is larger than {limit} bytes", option="limits.image_size")
-            spool.write(chunk)
-            claim.feed(chunk)
-
-
-def _piece_of(file: BinaryIO, path: Path) -> bytes:
-    try:
-        return file.read(COPY_CHUNK)
-    except OSError as error:
-        raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error

@@ -1,5 +1,5 @@
-"""An image that is a file on this machine. It is copied on its way into the store, so that the bytes stored are the
-bytes verified, whoever writes to the file meanwhile.
+"""An image that is a file on this machine. It is copied on its way into the store, so that the bytes stored are
+the bytes verified, whoever writes to the file meanwhile.
 """
 
 import os

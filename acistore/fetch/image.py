@@ -137,7 +137,7 @@ class ImageFetcher:
             refusal := refuse_without_keys(asked.shown, name.name, self._trust.keys_for(name.name))
         ):
             raise refusal
-        failures = Failures(asked.shown)
+        failures = Failures()
         for endpoint in self._endpoints(asked, name, failures):
             if endpoint.image_url in failures.urls:
                 continue

@@ -77,7 +77,6 @@ def _host(endpoint: Endpoint) -> str:
 class Failures:
     """What has failed, place by place."""
 
-    shown: str
     _errors: dict[str, AcistoreError] = field(default_factory=dict)
 
     def add(self, place: str, error: AcistoreError) -> None:

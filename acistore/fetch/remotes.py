@@ -13,8 +13,10 @@ from acistore.store import Remote, StoredImage
 
 def place_of(url: str, signature_url: str, known: tuple[Remote, StoredImage] | None, held: Held) -> Place:
     """Where to ask, with what is known of the signature that has admitted what the store has."""
-    if known and known[0].signature_url == signature_url and held.is_admitted(known[1]):
-        return Place(url, signature_url, Validators(known[0].signature_etag, known[0].signature_last_modified))
+    if known and known[0].signature_url == signature_url:
+        validators = Validators(known[0].signature_etag, known[0].signature_last_modified)
+        if validators and held.is_admitted(known[1]):  # gpg has to be asked for that
+            return Place(url, signature_url, validators)
     return Place(url, signature_url)
 
 

@@ -13,7 +13,7 @@ from acistore.errors import ConfigError
 _T = TypeVar("_T")
 
 _NAME = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]*]+)(?::(\d{1,5}))?")
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def host_key(name: str) -> str:
@@ -50,7 +50,7 @@ def for_host(table: Mapping[str, _T], url: httpx.URL) -> _T | None:
     """What a table has for the host of a URL. A name with the port comes before the one without, which holds for
     every port; names of other hosts, be it of a parent domain, never hold."""
     host = _bracketed(url.raw_host.decode("ascii").lower())
-    port = url.port or _DEFAULT_PORTS.get(url.scheme)
+    port = url.port or DEFAULT_PORTS.get(url.scheme)
     return table.get(f"{host}:{port}") or table.get(host)
 
 

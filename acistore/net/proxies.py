@@ -16,8 +16,8 @@ import httpcore
 import httpx
 
 from acistore.errors import ConfigError
+from acistore.net.hosts import DEFAULT_PORTS
 
-_DEFAULT_PORTS = {"https": 443, "http": 80}
 _ENTRY = re.compile(r"(\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?")
 
 
@@ -109,7 +109,7 @@ class Bypass:
     def holds_for(self, url: httpx.URL) -> bool:
         """Whether the host of this URL is among them."""
         host = url.raw_host.decode("ascii").strip("[]").rstrip(".").lower()
-        port = url.port or _DEFAULT_PORTS.get(url.scheme)
+        port = url.port or DEFAULT_PORTS.get(url.scheme)
         return any(_matches(entry, host, port) for entry in self._entries)
 
 

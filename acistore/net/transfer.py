@@ -331,8 +331,7 @@ class _Download:
         age = freshness(answer.headers, asked_at=asked_at, longest=self._client.limits.freshness)
         validators = None
         if age.storable:
-            note = self._into.note or {}
-            noted = Validators(note.get("etag"), note.get("last_modified")) if status == 200 else Validators()
+            noted = _noted(self._into.note or {}) if status == 200 else Validators()
             validators = Validators.of(answer.headers) or noted
         return Transfer(
             url=answer.shown,
@@ -347,8 +346,12 @@ class _Download:
 
 def _resuming(here: int, note: Mapping[str, str]) -> dict[str, str]:
     """The request headers for the rest (RFC 9110, sections 13.1.5 and 14.2)."""
-    conditions = Validators(note.get("etag"), note.get("last_modified")).conditions()
+    conditions = _noted(note).conditions()
     return {"Range": f"bytes={here}-", "If-Range": next(iter(conditions.values()))} if conditions else {}
+
+
+def _noted(note: Mapping[str, str]) -> Validators:
+    return Validators(note.get("etag"), note.get("last_modified"))
 
 
 def _are_same(note: Mapping[str, str], validators: Validators) -> bool:

@@ -11,6 +11,7 @@ from acistore.config import Config
 from acistore.net.credentials import files
 from acistore.net.credentials.kinds import Authorized
 from acistore.net.credentials.known import Credentials
+from acistore.net.credentials.rkt import DIRECTORY
 from acistore.net.hosts import host_of
 
 _TO_HTTPS = "ask for an https:// address: by plain HTTP anybody could read them"
@@ -42,7 +43,7 @@ class Doorkeeper:
         bare = Authorized(url.raw_path, {})
         known = self._credentials.for_url(url)
         if known is None:
-            place = self._config.user_config / "auth.d"
+            place = self._config.user_config / DIRECTORY
             step = f"credentials for {host} go into a file in {place}, [[hosts]] of acistore.toml, or ~/.netrc"
             return bare, Access(f"none are known for {host}", step)
         if url.scheme != "https":

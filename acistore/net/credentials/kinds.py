@@ -37,6 +37,14 @@ class Secret(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What proves who asks, and where it came from: the path of a file, or the name of a variable."""
+
+    secret: Secret
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Basic:
     """User and password (RFC 7617). Raises ValueError."""
 

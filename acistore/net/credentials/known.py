@@ -6,7 +6,6 @@ business.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -15,18 +14,10 @@ import httpx
 from acistore.config import Config, Host
 from acistore.errors import ConfigError
 from acistore.net.credentials import files
-from acistore.net.credentials.kinds import AwsKey, Basic, Bearer, Secret
+from acistore.net.credentials.kinds import AwsKey, Basic, Bearer, Credential, Secret
 from acistore.net.credentials.netrc_file import read_netrc
 from acistore.net.credentials.rkt import DIRECTORY, read_directory
 from acistore.net.hosts import for_host, key_of
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """What proves who asks, and where it came from: the path of a file, or the name of a variable."""
-
-    secret: Secret
-    source: str
 
 
 class Credentials:
@@ -57,8 +48,8 @@ def _read(config: Config) -> dict[str, Credential]:
             raise ConfigError(f"{host.origin}: hosts: {host.name}: {error}") from None
         if secret is not None:
             files.warn_if_open(Path(host.origin))
-            found[name] = (secret, host.origin)
-    return {name: Credential(secret, source) for name, (secret, source) in found.items()}
+            found[name] = Credential(secret, host.origin)
+    return found
 
 
 def _from_table(host: Host) -> Secret | None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from acistore.errors import ConfigError
 from acistore.net.credentials import files
-from acistore.net.credentials.kinds import Basic, Secret
+from acistore.net.credentials.kinds import Basic, Credential
 from acistore.net.hosts import host_key
 
 
-def read_netrc(environ: Mapping[str, str] = os.environ) -> dict[str, tuple[Secret, str]]:
+def read_netrc(environ: Mapping[str, str] = os.environ) -> dict[str, Credential]:
     """The credentials in the file that NETRC names, or in `~/.netrc`, by host; none where there is no file.
 
     A file that we may not read is a warning. Raises ConfigError, which quotes nothing of the file.
@@ -38,11 +38,11 @@ def read_netrc(environ: Mapping[str, str] = os.environ) -> dict[str, tuple[Secre
     raise ConfigError(f"{path}: not a netrc file{where}", next_step="mend it, or set NETRC to another file")
 
 
-def _named(hosts: Mapping[str, tuple[str, str, str]], path: Path) -> dict[str, tuple[Secret, str]]:
-    found: dict[str, tuple[Secret, str]] = {}
+def _named(hosts: Mapping[str, tuple[str, str, str]], path: Path) -> dict[str, Credential]:
+    found: dict[str, Credential] = {}
     for name, (login, _, password) in hosts.items():
         # Names that are no hosts, and entries without a password, are meant for other programs.
         with suppress(ValueError):
             if name != "default":
-                found[host_key(name)] = (Basic(login, password), str(path))
+                found[host_key(name)] = Credential(Basic(login, password), str(path))
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from acistore.errors import ConfigError
 from acistore.net.credentials import files
-from acistore.net.credentials.kinds import AwsKey, Basic, Bearer, Secret
+from acistore.net.credentials.kinds import AwsKey, Basic, Bearer, Credential, Secret
 from acistore.net.hosts import host_key
 
 log = logging.getLogger("acistore.net.credentials")
@@ -18,13 +18,13 @@ log = logging.getLogger("acistore.net.credentials")
 DIRECTORY = "auth.d"
 
 
-def read_directory(directory: Path, *, ours: bool) -> dict[str, tuple[Secret, str]]:
-    """The credentials in an `auth.d`, and the file of each, by host (as `hosts.host_key` has it).
+def read_directory(directory: Path, *, ours: bool) -> dict[str, Credential]:
+    """The credentials in an `auth.d` by host (as `hosts.host_key` has it).
 
     Only files in it count that end in `.json`, no links. What may not be read is an error when the directory is
     `ours`; else a warning, since it is somebody else's secret. Raises ConfigError, which quotes nothing of a file.
     """
-    found: dict[str, tuple[Secret, str]] = {}
+    found: dict[str, Credential] = {}
     try:
         paths = sorted(each for each in directory.iterdir() if each.suffix == ".json" or each.name == ".json")
     except (FileNotFoundError, NotADirectoryError):
@@ -43,10 +43,10 @@ def read_directory(directory: Path, *, ours: bool) -> dict[str, tuple[Secret, st
         for host, secret in _read(path, content):
             if host in found:
                 raise ConfigError(
-                    f"{path}: {host} has credentials already, in {found[host][1]}",
+                    f"{path}: {host} has credentials already, in {found[host].source}",
                     next_step="leave one of the two",
                 )
-            found[host] = (secret, str(path))
+            found[host] = Credential(secret, str(path))
     return found
 
 

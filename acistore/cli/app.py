@@ -4,16 +4,14 @@ import io
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 import click
 
 import acistore
 from acistore.cli import config, images, inside, keep, look, out, trust, verify
 from acistore.cli.completion import INSTRUCTION, SHELLS, answer, script
+from acistore.cli.interrupts import Terminated, interruptible
 from acistore.cli.output import Output, StdoutClosed
 from acistore.cli.parameters import (
     Command,
@@ -35,10 +33,6 @@ _PREFIX = environment_variable("")
 _YES = ("1", "true", "t", "yes", "y", "on")
 
 
-class _Terminated(BaseException):
-    """The process was asked to end (SIGTERM). Like KeyboardInterrupt, so that nothing takes it for an error."""
-
-
 def run(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code; whatever happens has been printed by then."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -46,11 +40,11 @@ def run(arguments: Sequence[str]) -> int:
     output = _foreseen(arguments)
     failure: AcistoreError
     try:
-        with _terminable():
+        with interruptible():
             return _invoke(Session(output), arguments)
     except StdoutClosed:
         return 0
-    except _Terminated:
+    except Terminated:
         output.abandon()
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
@@ -83,24 +77,6 @@ def _given(arguments: Sequence[str], switch: str, opposite: str) -> bool | None:
             return argument == switch
     value = os.environ.get(environment_variable(switch.removeprefix("--")))
     return value.lower() in _YES if value else None
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Ends the work on SIGTERM as on Ctrl-C: everything that is open is closed, what is half done is undone."""
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; clearing up is not to be cut short
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _invoke(session: Session, arguments: Sequence[str]) -> int:

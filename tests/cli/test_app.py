@@ -1,5 +1,6 @@
 """The command as a whole: help, options before the command, wrong calls, and how it ends."""
 
+import ctypes
 import json
 import os
 import re
@@ -270,6 +271,24 @@ def test_an_interrupted_command_ends_at_once_and_says_nothing(store: Store, name
         assert process.stdout and process.stderr
         process.stdout.read(1)  # it is at work, and will wait for us to read on
         process.send_signal(number)
+        assert process.wait(20) == 128 + number
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_that_breaks_off_no_system_call_ends_the_command_too(store: Store, name: str) -> None:
+    """One that arrives just before the main thread begins to wait looks like this one, which another thread gets."""
+    big = add(store, image(files={"body": os.urandom(1 << 20)}))
+    number = getattr(signal, name)
+    with subprocess.Popen(
+        [*COMMAND, "export", str(big.id), "-"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.read(1)
+        threads = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
+        other = max(threads)
+        assert other != process.pid
+        assert ctypes.CDLL(None, use_errno=True).tgkill(process.pid, other, number) == 0
         assert process.wait(20) == 128 + number
         assert process.stderr.read() == b""
 

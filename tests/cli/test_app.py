@@ -277,7 +277,7 @@ def test_an_interrupted_command_ends_at_once_and_says_nothing(store: Store, name
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_that_breaks_off_no_system_call_ends_the_command_too(store: Store, name: str) -> None:
-    """One that arrives just before the main thread begins to wait looks like this one, which another thread gets."""
+    """One that arrives just before the main thread begins to wait is like this one, which another thread gets."""
     big = add(store, image(files={"body": os.urandom(1 << 20)}))
     number = getattr(signal, name)
     with subprocess.Popen(

@@ -7,16 +7,18 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from acistore.naming import ImageName
 from acistore.store import schema
 from acistore.store.adding import insert_row
-from acistore.store.index import batches, images, needed_only_by
+from acistore.store.index import batches, family_key, family_of, images, needed_only_by
 from acistore.store.packfile import Content
-from acistore.store.records import Admission, Remote, StoredImage
+from acistore.store.records import Admission, Newest, Remote, StoredImage
 from acistore.store.schema import (
     admission,
     blob,
     file,
     image,
+    newest,
     pack,
     path,
     remote,
@@ -55,14 +57,19 @@ def record_pin(connection: Connection, target: StoredImage, pinned: bool) -> Non
 
 def record_latest(connection: Connection, target: StoredImage) -> None:
     """Makes this image the one fetched as latest, in place of any other of its name and other labels."""
-
-    def family(each: StoredImage) -> dict[str, str]:
-        return {name: value for name, value in each.labels.items() if name != "version"}
-
     for each in images(connection, image.c.name == target.name, image.c.latest):
-        if family(each) == family(target):
+        if family_of(each.image_name) == family_of(target.image_name):
             _set_state(connection, each.key, latest=False)
     _set_state(connection, target.key, latest=True)
+
+
+def record_newest(connection: Connection, name: ImageName, given: Newest) -> None:
+    """Notes what was admitted as latest of the family of this name, in place of what was before."""
+    key = family_key(name)
+    connection.execute(delete(newest).where(newest.c.name == key["name"], newest.c.labels == key["labels"]))
+    told = {"digest": given.id.digest, "version": given.version, "created": given.created}
+    row = key | told | {"admitted_at": given.admitted_at}
+    connection.execute(insert(newest).values(_with_checksum(row, schema.NEWEST)))
 
 
 def _set_state(connection: Connection, key: int, **changed: Any) -> None:

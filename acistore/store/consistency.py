@@ -1,8 +1,8 @@
 """Does the index say what the packs say? SQLite has no checksums, so a flipped bit in it has to show elsewhere.
 
 What can be read from the packs again (where bodies are, which files an image has, its labels) is compared with
-them; what can't (use, pins, admissions, remotes) has a checksum in its row; the rest is structure, which SQLite
-checks itself.
+them; what can't (use, pins, admissions, remotes, what is newest) has a checksum in its row; the rest is structure,
+which SQLite checks itself.
 """
 
 import hashlib
@@ -78,6 +78,7 @@ def _checksum_problems(connection: Connection) -> list[str]:
         (schema.image, schema.IMAGE_STATE),
         (schema.admission, schema.ADMISSION),
         (schema.remote, schema.REMOTE),
+        (schema.newest, schema.NEWEST),
     )
     return [
         f"a row of {table.name} has another checksum ({next(iter(row.values()))})"

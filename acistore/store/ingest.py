@@ -24,6 +24,7 @@ from acistore.naming import ImageID
 from acistore.store import changes, index, schema
 from acistore.store.adding import BlobsGone, NewImage, NewPack, add_image
 from acistore.store.disk import Disk
+from acistore.store.latest import LatestRule, admit_as_latest, as_newest
 from acistore.store.packfile import BODY, CHUNK, MANIFEST, PLAIN, RECORD, SKELETON, ZSTD, Content, PackWriter
 from acistore.store.packs import PackStorage
 from acistore.store.pipeline import Hashing, read_ahead
@@ -42,7 +43,8 @@ REPLAYS = 5
 # Bytes of a plain tar that are looked through, on a full disk, for how much room would have been enough: seconds.
 MOST_COUNTED = 4 << 30
 
-Admit = Callable[[ImageID, ImageManifest], Admission]
+# Who has let the image in: one for each signer that was needed. It raises to refuse the image.
+Admit = Callable[[ImageID, ImageManifest], Sequence[Admission]]
 
 
 def ingest(
@@ -52,21 +54,21 @@ def ingest(
     limit: int,
     admit: Admit,
     remote: Remote | None = None,
-    latest: bool = False,
+    latest: LatestRule | None = None,
 ) -> tuple[StoredImage, bool]:
     """Adds an image archive, compressed in any known way; returns the stored image, and whether it is new.
 
     `archive` is seekable and read from its beginning; `limit` bounds its plain size in bytes. `admit` decides,
-    by raising, before anything is recorded. Raises ArchiveRefused, InvalidManifest, DiskFull and what `admit`
-    raises.
+    by raising, before anything is recorded, and so does `latest`, which is None for an image that is not fetched
+    as latest. Raises ArchiveRefused, InvalidManifest, DiskFull and what these two raise.
     """
     for _attempt in range(REPLAYS):
         with disk.workspace.scratch() as file:
             contents = write_contents(archive, file, disk, limit)
             manifest = ImageManifest.parse(contents.manifest)
-            provenance = Provenance(admit(contents.id, manifest), remote, latest)
+            provenance = Provenance(tuple(admit(contents.id, manifest)), remote, latest is not None)
             try:
-                return _commit(_Admitted(contents, manifest, provenance), file, disk)
+                return _commit(_Admitted(contents, manifest, provenance, latest), file, disk)
             except BlobsGone:
                 continue
     raise StoreUnavailable("bodies that the image shares with others were collected again and again")
@@ -92,6 +94,7 @@ class _Admitted:
     contents: Contents
     manifest: ImageManifest
     provenance: Provenance
+    latest: LatestRule | None
 
 
 def write_contents(
@@ -234,14 +237,23 @@ def _commit(image: _Admitted, file: BinaryIO, disk: Disk) -> tuple[StoredImage, 
         stored_already = index.image_by_id(connection, image_id) is not None
     if stored_already:
         with disk.database.write() as connection:
+            _admit_as_latest(connection, image)
             return _record(connection, image), False
     pack = _publish(image, file, disk.packs)
     contents = image.contents
     new = NewImage(image_id, image.manifest, contents.size, contents.files, contents.skeleton)
     with unless_referred_to(pack.name, file, disk), disk.database.write() as connection:
+        _admit_as_latest(connection, image)
         if index.image_by_id(connection, image_id) is None:
-            add_image(connection, new, pack, image.provenance.admission.admitted_at)
+            add_image(connection, new, pack, image.provenance.admitted_at)
         return _record(connection, image), True
+
+
+def _admit_as_latest(connection: Connection, image: _Admitted) -> None:
+    """First of all in the transaction: an image that is refused is not worth the work of adding it."""
+    if image.latest is not None:
+        newest = as_newest(image.contents.id, image.manifest, image.provenance.admitted_at)
+        admit_as_latest(connection, image.manifest.image_name, newest, image.provenance.admissions, image.latest)
 
 
 def _publish(image: _Admitted, file: BinaryIO, packs: PackStorage) -> NewPack:
@@ -281,8 +293,9 @@ def _record(connection: Connection, image: _Admitted) -> StoredImage:
     if stored is None:
         raise BlobsGone(str(image.contents.id))  # removed since it was found: it is ingested again
     provenance = image.provenance
-    changes.record_admission(connection, stored, provenance.admission)
-    changes.record_use(connection, stored, provenance.admission.admitted_at)
+    for admission in provenance.admissions:
+        changes.record_admission(connection, stored, admission)
+    changes.record_use(connection, stored, provenance.admitted_at)
     if provenance.remote:
         changes.record_remote(connection, stored, provenance.remote)
     if provenance.latest:

@@ -1,8 +1,10 @@
 """How an image came here, and the record of it that its pack carries: what a lost index is rebuilt with.
 
-    {"id": "sha512-…", "size": 1024, "latest": false, "admission": {…}, "remote": {…} or null}
+    {"id": "sha512-…", "size": 1024, "latest": false, "admission": {…}, "admissions": [{…}, …],
+     "remote": {…} or null}
 
-in JSON, times in ISO 8601, bytes in hex; the fields of admission and remote are those of `records`.
+in JSON, times in ISO 8601, bytes in hex; the fields of admissions and remote are those of `records`. Versions up
+to schema revision 0003 wrote no more than `admission`, and read no more: the newest one stands there for them.
 """
 
 import json
@@ -18,14 +20,29 @@ from acistore.store.records import Admission, Remote
 
 Value = TypeVar("Value", Admission, Remote)
 
+# Admissions in a record, the newest ones: an image may have been let in thousands of times.
+MOST_ADMISSIONS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Why an image was let in and where it was found. `latest`: it was asked for without a version."""
+    """Why an image was let in and where it was found. `latest`: it was asked for without a version.
 
-    admission: Admission
+    `admissions` is at least one, of one time or of several. Raises ValueError for none.
+    """
+
+    admissions: tuple[Admission, ...]
     remote: Remote | None = None
     latest: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.admissions:
+            raise ValueError("an image that nothing has let in is not recorded")
+
+    @property
+    def admitted_at(self) -> datetime:
+        """When the image was let in last."""
+        return max(each.admitted_at for each in self.admissions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +55,14 @@ class PackRecord:
 
 
 def write_record(image_id: ImageID, size: int, provenance: Provenance) -> bytes:
+    newest_first = sorted(provenance.admissions, key=lambda each: each.admitted_at, reverse=True)
+    admissions = [asdict(each) for each in newest_first[:MOST_ADMISSIONS]]
     record = {
         "id": str(image_id),
         "size": size,
         "latest": provenance.latest,
-        "admission": asdict(provenance.admission),
+        "admission": admissions[0],
+        "admissions": admissions,
         "remote": asdict(provenance.remote) if provenance.remote else None,
     }
     return json.dumps(record, default=_as_text).encode()
@@ -62,13 +82,17 @@ def read_record(data: bytes) -> PackRecord:
         record = json.loads(data)
         remote = record["remote"]
         provenance = Provenance(
-            _value(Admission, record["admission"]),
+            tuple(_value(Admission, each) for each in _admissions(record)),
             None if remote is None else _value(Remote, remote),
             record["latest"] is True,
         )
         return PackRecord(ImageID.parse(_text(record["id"])), _number(record["size"]), provenance)
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError, AcistoreError) as error:
         raise StoreDamaged(f"the record of an image can't be understood: {error}") from None
+
+
+def _admissions(record: Mapping[str, Any]) -> Any:
+    return record["admissions"] if "admissions" in record else [record["admission"]]
 
 
 def _value(kind: type[Value], record: Mapping[str, Any]) -> Value:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -24,10 +25,11 @@ from acistore.store import changes, index, schema
 from acistore.store.adding import NewImage, insert_blobs, insert_image, insert_row
 from acistore.store.export import decompressed
 from acistore.store.ingest import MANIFEST_LIMIT
+from acistore.store.latest import as_newest
 from acistore.store.packfile import BODY, MANIFEST, PLAIN, RECORD, SKELETON, Content, PackReader
 from acistore.store.packs import LocalPacks, PackStorage
 from acistore.store.provenance import Provenance, read_record
-from acistore.store.records import Admission, Incomplete, Rebuilt
+from acistore.store.records import Admission, Incomplete, Newest, Rebuilt
 from acistore.store.salvage import Salvaged, State, salvage
 from acistore.store.sqlite import LOG, LOG_INDEX, Database
 from acistore.store.workspace import Workspace, sync_directory
@@ -192,7 +194,7 @@ def _whole_and_incomplete(
     found = [_the_right_one(images, inventory, packs) for images in inventory.images.values()]
     whole: dict[ImageID, _Image] = {}
     incomplete = []
-    for image in sorted(found, key=lambda each: each.provenance.admission.admitted_at):
+    for image in sorted(found, key=lambda each: each.provenance.admitted_at):
         if known.complete and image.id.digest not in known.states:
             continue
         if all(digest is None or digest in inventory.bodies for _path, digest in _files(image, packs)):
@@ -201,7 +203,7 @@ def _whole_and_incomplete(
             incomplete.append(_incomplete(image.id, image.manifest.image_name, image.provenance, known))
     for digest, state in known.states.items():
         if ImageID(digest) not in inventory.images:
-            unknown = Provenance(Admission("unverified", state.imported_at), latest=state.latest)
+            unknown = Provenance((Admission("unverified", state.imported_at),), latest=state.latest)
             incomplete.append(_incomplete(ImageID(digest), state.name, unknown, known))
     return whole, tuple(incomplete)
 
@@ -213,7 +215,7 @@ def _incomplete(image_id: ImageID, name: ImageName, told: Provenance, known: Sal
     return Incomplete(
         image_id,
         name,
-        next(iter(known.admissions.get(digest, ())), told.admission),
+        tuple(known.admissions.get(digest, told.admissions)),
         next(iter(known.remotes.get(digest, ())), told.remote),
         state.latest if state else told.latest,
         state.pinned if state else False,
@@ -260,8 +262,28 @@ def _write_index(
         for image_id, image in whole.items():
             new = NewImage(image_id, image.manifest, image.size, list(_files(image, packs)), image.skeleton)
             _insert(connection, new, keys[image.pack], image.provenance, known)
+        for family, newest in (_newest_by_packs(inventory, known) | known.newest).items():
+            changes.record_newest(connection, family, newest)
     if database.has_log:  # which would not come along
         raise StoreUnavailable(f"the new database of the store {path.parent.parent} could not be completed")
+
+
+def _newest_by_packs(inventory: _Inventory, known: Salvaged) -> dict[ImageName, Newest]:
+    """What was last admitted as latest of each family, as far as that can be told without its row.
+
+    That is, of the images that are the latest, or of which no more is known than that they were when their packs
+    were written, the one that was let in last. Those that were removed count as well.
+    """
+    found: dict[ImageName, Newest] = {}
+    for image in chain.from_iterable(inventory.images.values()):
+        state, told = known.states.get(image.id.digest), image.provenance
+        admissions = known.admissions.get(image.id.digest, told.admissions) if state else told.admissions
+        checked = [each.admitted_at for each in admissions if each.is_checked]
+        if checked and (state.latest if state else told.latest):
+            family = index.family_of(image.manifest.image_name)
+            newest = as_newest(image.id, image.manifest, max(checked))
+            found[family] = max(found.get(family, newest), newest, key=lambda each: each.admitted_at)
+    return found
 
 
 def _insert_packs(
@@ -286,7 +308,7 @@ def _insert_packs(
 
 
 def _insert(connection: Connection, new: NewImage, pack: int, provenance: Provenance, known: Salvaged) -> None:
-    admitted = provenance.admission.admitted_at
+    admitted = provenance.admitted_at
     digest = new.id.digest
     state = known.states.get(digest) or State(
         new.manifest.image_name, admitted, datetime.now(UTC), False, provenance.latest
@@ -300,7 +322,7 @@ def _insert(connection: Connection, new: NewImage, pack: int, provenance: Proven
         pinned=state.pinned,
     )
     stored = index.images(connection, schema.image.c.id == key)[0]
-    for admission in known.admissions.get(digest) or [provenance.admission]:
+    for admission in known.admissions.get(digest, provenance.admissions):
         changes.record_admission(connection, stored, admission)
     for remote in known.remotes.get(digest) or filter(None, [provenance.remote]):
         changes.record_remote(connection, stored, remote)

@@ -37,6 +37,10 @@ class StoredImage:
 class Admission:
     """Why an image was let in: the key and rule that spoke for it, or which checks were switched off.
 
+    `verdict` is `verified`: a key signed it that is trusted for its name; `unsigned`: it has no signature, and a
+    policy allows that; or `unverified`: checks were switched off. Where several signers were needed there is one
+    for each of them, all with the same `admitted_at`.
+
     `fingerprint` is the primary key's, `signing_fingerprint` that of the key that signed, which may be a subkey.
     `rule` is the prefix that the key is trusted for, or `root`; `signature_digest` the SHA-512 of the signature
     file as it was verified; `url` where the image came from, a path for a local file.
@@ -54,6 +58,25 @@ class Admission:
     signature_expires_at: datetime | None = None
     url: str | None = None
     insecure: tuple[str, ...] = ()
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the rules of trust let the image in, rather than somebody who had switched them off."""
+        return self.verdict in ("verified", "unsigned")
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """What of a name, with all its labels but `version`, was last admitted as latest, be it in the store or not.
+
+    `created` is when the image was made by its own word (UTC), None where that is not known; `admitted_at` when
+    it was last asked for as latest.
+    """
+
+    id: ImageID
+    version: str | None
+    created: datetime | None
+    admitted_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +220,7 @@ class Incomplete:
 
     id: ImageID
     name: ImageName
-    admission: Admission
+    admissions: tuple[Admission, ...]
     remote: Remote | None
     latest: bool
     pinned: bool

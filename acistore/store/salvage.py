@@ -14,7 +14,7 @@ from acistore.errors import AcistoreError
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageName
 from acistore.store import index, schema, sqlite
-from acistore.store.records import Admission, Remote
+from acistore.store.records import Admission, Newest, Remote
 from acistore.store.sqlite import NONSENSE, Database
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,13 @@ class State:
 
 @dataclass
 class Salvaged:
-    """By the digest of the image's ID. `complete`: all images that there were are here."""
+    """By the digest of the image's ID; what is newest by its family (`index.family_of`). `complete`: all images
+    that there were are here."""
 
     states: dict[bytes, State] = field(default_factory=dict)
     admissions: dict[bytes, list[Admission]] = field(default_factory=dict)
     remotes: dict[bytes, list[Remote]] = field(default_factory=dict)
+    newest: dict[ImageName, Newest] = field(default_factory=dict)
     complete: bool = False
 
 
@@ -47,6 +49,8 @@ def salvage(path: Path) -> Salvaged:
     with suppress(AcistoreError), closing(Database(path, writable=False)) as database:
         with _as_far_as_it_goes(), database.read() as connection:
             found.complete = _read_images(connection, found)
+        with _as_far_as_it_goes(), database.read() as connection:
+            found.newest.update(map(index.newest_in, _sound(connection, schema.newest, schema.NEWEST)))
         with _as_far_as_it_goes(), database.read() as connection:
             digests = _digests(connection)
             for row in _sound(connection, schema.admission, schema.ADMISSION):

@@ -4,13 +4,13 @@ Numeric keys are never used twice (AUTOINCREMENT): a row that refers to a blob w
 away must fail, not find another blob under the same number.
 
 What could not be read from the packs again is covered by a checksum in its row (`IMAGE_STATE`, `ADMISSION`,
-`REMOTE`), since SQLite has none of its own; all else is compared with the packs by `verify`.
+`REMOTE`, `NEWEST`), since SQLite has none of its own; all else is compared with the packs by `verify`.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +34,9 @@ from sqlalchemy.engine import Dialect
 from acistore.errors import StoreDamaged
 
 # The revision of migrations/versions that makes these tables.
-REVISION = "0003"
+REVISION = "0004"
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 metadata = MetaData(
     naming_convention={
@@ -57,8 +59,8 @@ class Moment(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         try:
-            return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
-        except (ValueError, TypeError, OverflowError, OSError):
+            return None if value is None else _EPOCH + timedelta(microseconds=value)
+        except (ValueError, TypeError, OverflowError):
             raise StoreDamaged(f"a time in the store's database can't be right: {value!r}") from None
 
 
@@ -208,10 +210,25 @@ admission = Table(
     sqlite_autoincrement=True,
 )
 
+# What was last admitted as latest of a name with these labels (as JSON; all but the version). It says what the
+# next one is compared with, and so it outlives the image: a collection must not clear the way for an older one.
+newest = Table(
+    "newest",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("labels", String, primary_key=True),
+    Column("digest", LargeBinary(64), nullable=False),
+    Column("version", String),
+    Column("created", Moment),
+    Column("admitted_at", Moment, nullable=False),
+    Column("checksum", LargeBinary(8), nullable=False),
+)
+
 # The columns that the checksum of a row covers.
 IMAGE_STATE = ("digest", "imported_at", "last_used_at", "pinned", "latest")
 ADMISSION = tuple(each.name for each in admission.c if each.name not in ("id", "checksum"))
 REMOTE = tuple(each.name for each in remote.c if each.name != "checksum")
+NEWEST = tuple(each.name for each in newest.c if each.name != "checksum")
 
 
 def checksum(row: Mapping[str, Any], columns: Iterable[str]) -> bytes:
@@ -228,7 +245,7 @@ def _plain(value: Any) -> Any:
 
 
 def _microseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 # Alembic's own table, as it makes it itself.

@@ -1,8 +1,7 @@
 """Store: the face that everyone else sees. Each job has a file of its own beside this one."""
 
 import logging
-import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,10 +12,10 @@ from sqlalchemy import Connection
 
 from acistore.archive.tar import Entry
 from acistore.config import Limits
-from acistore.errors import AmbiguousImage, DiskFull, ImageInUse, ImageNotFound, InvalidName, StoreDamaged
+from acistore.errors import DiskFull, ImageNotFound, StoreDamaged
 from acistore.naming import ImageID, ImageName
 from acistore.progress import Progress, Silent
-from acistore.store import changes, difference, index, inside, schema
+from acistore.store import changes, difference, index, inside, lookup
 from acistore.store.choose import Rules
 from acistore.store.collect import collect, plan
 from acistore.store.difference import Change
@@ -25,9 +24,11 @@ from acistore.store.export import export
 from acistore.store.heal import heal
 from acistore.store.ingest import Admit, ingest
 from acistore.store.inside import Occurrence
+from acistore.store.latest import LatestRule, admit_as_latest, as_newest
 from acistore.store.opening import open_disk
 from acistore.store.rebuild import rebuild
-from acistore.store.records import Admission, Collected, Rebuilt, Remote, StoredImage, Usage, VerifyReport
+from acistore.store.records import Admission, Collected, Newest, Rebuilt, Remote, StoredImage, Usage, VerifyReport
+from acistore.store.remove import remove
 from acistore.store.rewrite import rewrite
 from acistore.store.spool import Spool
 from acistore.store.usage import usage
@@ -35,7 +36,6 @@ from acistore.store.verify import verify
 
 Result = TypeVar("Result")
 
-ID_PREFIX = "sha512-"
 # What helps when there is not even room for a collection.
 MAKE_ROOM = "delete something else on this disk, a few MiB, then: acistore gc"
 
@@ -91,22 +91,25 @@ class Store:
         *,
         admit: Admit | None = None,
         remote: Remote | None = None,
-        latest: bool = False,
+        latest: LatestRule | None = None,
         limit: int = Limits().unpacked_size,
     ) -> StoredImage:
         """Stores an image archive, plain or compressed, and returns the image under its computed ID.
 
-        `archive` is read from its beginning and must be seekable. `admit(image_id, manifest)` returns why the
-        image is let in, or raises to refuse it; without it the image is recorded as not verified. `limit`
-        bounds the plain tar in bytes. Raises ArchiveRefused, InvalidManifest and what `admit` raises; nothing
-        of a refused image stays. An image that is there already, and damaged, is mended.
+        `archive` is read from its beginning and must be seekable. `admit(image_id, manifest)` returns who has let
+        the image in, or raises to refuse it; without it the image is recorded as not verified. `latest` is the
+        rule for an image that is fetched as latest: `latest(last, now)` is given what was last admitted so of
+        this name and what would be now, inside the transaction, and raises to refuse that; images recorded as not
+        verified it isn't asked about. `limit` bounds the plain tar in bytes. Raises ArchiveRefused,
+        InvalidManifest and what `admit` and `latest` raise; nothing of a refused image stays. An image that is
+        there already, and damaged, is mended.
         """
         with self._disk.workspace.writing():
             stored, new = ingest(
                 archive,
                 self._disk,
                 limit=limit,
-                admit=admit or (lambda _id, _manifest: Admission("unverified", _now())),
+                admit=admit or (lambda _id, _manifest: [Admission("unverified", _now())]),
                 remote=remote,
                 latest=latest,
             )
@@ -123,27 +126,8 @@ class Store:
     def get(self, wanted: str | ImageID | ImageName) -> StoredImage:
         """The image that is meant: by ID, by a unique prefix of one (`sha512-` and 2 or more hex digits), or
         by name and labels. Raises ImageNotFound, AmbiguousImage, InvalidName."""
-        if isinstance(wanted, ImageName):
-            return self.find(wanted)
-        if not isinstance(wanted, str | ImageID):
-            raise TypeError(f"an ImageName, an ImageID or text is needed, not {type(wanted).__name__}")
-        text = str(wanted)
-        if not text.startswith(ID_PREFIX):
-            return self.find(ImageName.parse(text))
-        digits = text.removeprefix(ID_PREFIX).lower()
-        if not 2 <= len(digits) <= 128 or digits.strip("0123456789abcdef"):
-            raise InvalidName(f"{text!r} is not an image ID: sha512- and 2 to 128 hex digits")
         with self._database.read() as connection:
-            found = index.images_by_prefix(connection, digits)
-        if not found:
-            raise ImageNotFound(f"no image in the store has the ID {text}", next_step="acistore list")
-        if len(found) > 1:
-            raise AmbiguousImage(
-                f"{text} is the beginning of {len(found)} image IDs",
-                facts={str(image.id): str(image.image_name) for image in found},
-                next_step="give more digits of the one that is meant",
-            )
-        return found[0]
+            return lookup.get(connection, wanted)
 
     def matches(self, name: ImageName) -> Sequence[StoredImage]:
         """The images of that name with at least those labels, the best first: exact labels, then the one
@@ -154,12 +138,7 @@ class Store:
     def find(self, name: ImageName) -> StoredImage:
         """The best of the `matches`. Raises ImageNotFound."""
         with self._database.read() as connection:
-            found = index.best_by_name(connection, name)
-        if found is None:
-            raise ImageNotFound(
-                f"no image in the store is {name}", next_step=shlex.join(["acistore", "fetch", str(name)])
-            )
-        return found
+            return lookup.find(connection, name)
 
     def list(self) -> Sequence[StoredImage]:
         """Every image, newest import first."""
@@ -167,14 +146,26 @@ class Store:
             return index.images(connection)
 
     def admissions(self, image: StoredImage) -> Sequence[Admission]:
-        """Every time the image was let in, newest first."""
+        """Every time the image was let in, newest first; of one time, one for each signer that was needed."""
         with self._database.read() as connection:
             return index.admissions_of(connection, _stored(image))
 
-    def images_admitted_by(self, fingerprint: str) -> Sequence[StoredImage]:
-        """The images that a key has let in; `fingerprint` is its primary one in lower-case hex."""
+    def all_admissions(self) -> Mapping[int, Sequence[Admission]]:
+        """The `admissions` of every image at once, by the image's `key`."""
         with self._database.read() as connection:
-            return index.images_admitted_by(connection, fingerprint)
+            return index.all_admissions(connection)
+
+    def images_admitted_by(self, fingerprint: str, rule: str | None = None) -> Sequence[StoredImage]:
+        """The images that a key has let in; `fingerprint` is its primary one in lower-case hex. `rule` is a prefix
+        or `root`, for those alone that it has let in through that."""
+        with self._database.read() as connection:
+            return index.images_admitted_by(connection, fingerprint, rule)
+
+    def newest(self, name: ImageName) -> Newest | None:
+        """What was last admitted as latest of an image's own name and labels, whatever their version. It is
+        known when the image is gone, too. None where nothing was, but for what was not verified."""
+        with self._database.read() as connection:
+            return index.newest_of(connection, name)
 
     def remotes(self, image: StoredImage) -> Sequence[Remote]:
         """Where the image was fetched from, newest first."""
@@ -281,14 +272,27 @@ class Store:
 
     # --- keep
 
-    def record_fetch(self, image: StoredImage, *, remote: Remote | None = None, latest: bool = False) -> None:
+    def record_fetch(
+        self,
+        image: StoredImage,
+        *,
+        remote: Remote | None = None,
+        latest: LatestRule | None = None,
+        checked: bool = True,
+    ) -> None:
         """Notes that an image that is here already was asked for again, and what its server said.
 
-        Raises ImageNotFound when it was removed meanwhile.
+        `latest` is as for `add`: what it refuses is not noted. `checked=False`: who admits the image was not
+        looked at this time; then `latest` isn't asked, and what was last admitted as latest stays the same. Raises
+        ImageNotFound when the image was removed meanwhile, and what `latest` raises.
         """
         with self._database.write() as connection:
-            here = _still_here(connection, image)
-            changes.record_use(connection, here, _now())
+            here, now = _still_here(connection, image), _now()
+            if latest and checked:
+                admissions = index.admissions_of(connection, here)
+                newest = as_newest(here.id, here.manifest, now)
+                admit_as_latest(connection, here.image_name, newest, admissions, latest)
+            changes.record_use(connection, here, now)
             if remote:
                 changes.record_remote(connection, here, remote)
             if latest:
@@ -324,18 +328,8 @@ class Store:
 
         Raises ImageInUse for one that is pinned, or needed by another that stays, unless `force`.
         """
-        return self._with_reserve(partial(self._remove, {_stored(image).key for image in images}, force))
-
-    def _remove(self, going: set[int], force: bool) -> int:
-        with self._database.write() as connection:
-            images = index.images(connection, schema.image.c.id.in_(going))
-            if not force:
-                for image in images:
-                    _refuse_if_in_use(image, index.dependents(connection, image, without=going))
-            freed = [changes.remove_image(connection, image) for image in images]
-            sparse = list(index.pack_states(connection, index.mostly_dead_packs(connection)))
-        gone = sum(self._disk.packs.size(name) for each in freed for name in each.packs)
-        return gone + sum(state.dead_size for state in sparse)
+        keys = {_stored(image).key for image in images}
+        return self._with_reserve(partial(remove, keys, self._disk, force=force))
 
     def _with_reserve(self, job: Callable[[], Result]) -> Result:
         """Does what little has to be done even on a full disk: then the room that was kept for it is used."""
@@ -395,14 +389,3 @@ def _still_here(connection: Connection, image: StoredImage) -> StoredImage:
     if here is None:
         raise ImageNotFound(f"{image.id} was removed from the store")
     return here
-
-
-def _refuse_if_in_use(image: StoredImage, users: Sequence[StoredImage]) -> None:
-    if image.pinned:
-        raise ImageInUse(f"{image.image_name} is pinned", next_step=f"acistore unpin {image.id}")
-    if users:
-        raise ImageInUse(
-            f"{image.image_name} is needed by {users[0].image_name}",
-            facts={"id": str(image.id)} | {"needed by": ", ".join(str(user.id) for user in users)},
-            next_step=f"acistore rm --force {image.id}",
-        )

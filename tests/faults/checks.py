@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from acistore.naming import ImageName
 from acistore.store import Store
 
 # What may lie in the directory of a store, beside `packs/`, `spool/` and `tmp/`.
@@ -24,8 +25,11 @@ _ASIDE = ("acistore.db.before-", "acistore.db.damaged-")
 # All templates are older than this: an image used since was used by the job.
 _RECENTLY = timedelta(days=1)
 
-# A state is what the index says of each image, as JSON has it.
-State = list[Any]
+# A state is what the index says of each image, and of what was last admitted as latest, as JSON has it.
+State = dict[str, Any]
+NOTHING: State = {"images": [], "newest": None}
+# The name of the images that are fetched as latest.
+_LATEST = ImageName("example.com/app")
 
 
 def state(directory: Path) -> State:
@@ -35,21 +39,24 @@ def state(directory: Path) -> State:
 
 def _state(store: Store) -> State:
     lately = datetime.now(UTC) - _RECENTLY
-    return [
+    images = [
         [
             str(image.id),
             str(image.image_name),
             {"latest": image.latest, "pinned": image.pinned, "used": image.last_used_at > lately},
             sorted(f"{remote.url} {remote.etag} {remote.fetched_at}" for remote in store.remotes(image)),
-            [admission.verdict for admission in store.admissions(image)],
+            [f"{admission.verdict} {admission.fingerprint}" for admission in store.admissions(image)],
         ]
         for image in sorted(store.list(), key=lambda image: str(image.id))
     ]
+    newest = store.newest(_LATEST)
+    return {"images": images, "newest": newest and [str(newest.id), newest.version, str(newest.created)]}
 
 
 def with_state_lost(known: State) -> State:
     """The same images where nothing is known of their use."""
-    return [[*image[:2], {**image[2], "pinned": False, "used": True}, *image[3:]] for image in known]
+    images = [[*image[:2], {**image[2], "pinned": False, "used": True}, *image[3:]] for image in known["images"]]
+    return known | {"images": images}
 
 
 def problems(directory: Path, allowed: list[State]) -> Iterator[str]:
@@ -72,7 +79,7 @@ def problems(directory: Path, allowed: list[State]) -> Iterator[str]:
 
 
 def _sorted_as(store: Store, found: State) -> Any:
-    known = {entry[0] for entry in found}
+    known = {entry[0] for entry in found["images"]}
     return [image for image in store.list() if str(image.id) in known]
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.schema import CreateTable
 
 from acistore.errors import AcistoreError
 from acistore.naming import ImageName
-from acistore.store import Admission, Remote, Store, StoredImage, schema
+from acistore.store import Admission, Newest, Remote, Store, StoredImage, always, schema
 from acistore.store.spool import SpoolFile
 from tests.images import entry, image, manifest, tar
 
@@ -66,11 +67,19 @@ def _body(seed: int, size: int) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def _created(day: str) -> dict[str, Any]:
+    return {"annotations": [{"name": "created", "value": f"{day}T00:00:00Z"}]}
+
+
 SHARED = {"etc/shared": _body(1, 3000), "lib/shared": _body(2, 70_000)}
 URL = "https://example.com/app.aci"
 BASE = image("example.com/base", {**SHARED, "base": _body(3, 2000)})
-FIRST = image("example.com/app", {**SHARED, "app": _body(4, 5000)}, labels={"version": "1"})
-SECOND = image("example.com/app", {**SHARED, "app": _body(5, 6000)}, labels={"version": "2"})
+FIRST = image(
+    "example.com/app", {**SHARED, "app": _body(4, 5000)}, labels={"version": "1"}, **_created("2024-01-01")
+)
+SECOND = image(
+    "example.com/app", {**SHARED, "app": _body(5, 6000)}, labels={"version": "2"}, **_created("2024-01-02")
+)
 DEPENDENT = image("example.com/top", {"top": _body(6, 900)}, dependencies=[{"imageName": "example.com/base"}])
 # Almost all of its pack is its own, and its images share what is left.
 BULKY = image("example.com/bulky", {**SHARED, "bulk": _body(7, 200_000)})
@@ -93,14 +102,28 @@ def _remote(day: int) -> Remote:
 
 
 def _add(store: Store, archive: bytes, *, day: int = 0, days_ago: int = 0) -> StoredImage:
-    """Adds an image: fetched on that day of 2024 as latest if one is given, and used last so many days ago."""
+    """Adds an image that was used last so many days ago: unverified, or, where a day of 2024 is given, signed by
+    two and fetched as latest on that day."""
     moment = datetime.now(UTC) - timedelta(days=days_ago)
     return store.add(
         io.BytesIO(archive),
-        admit=lambda _id, _manifest: Admission("unverified", moment),
+        admit=lambda _id, _manifest: _signed(moment) if day else [Admission("unverified", moment)],
         remote=_remote(day) if day else None,
-        latest=day > 0,
+        latest=always if day else None,
     )
+
+
+def _signed(moment: datetime) -> list[Admission]:
+    return [Admission("verified", moment, fingerprint=each * 20, rule="example.com") for each in ("ab", "cd")]
+
+
+class _Older(AcistoreError):
+    """An image is refused since a newer one of its name was the latest."""
+
+
+def _refuse_older(last: Newest | None, now: Newest) -> None:
+    if last and last.created and now.created and now.created < last.created:
+        raise _Older("an older image")
 
 
 def _get(store: Store, name: str) -> StoredImage:
@@ -199,6 +222,24 @@ def replace(directory: Path, done: Done) -> None:
         done()
 
 
+def the_second_as_latest(directory: Path) -> None:
+    two_images(directory)
+    with Store.open(directory) as store:
+        _add(store, SECOND, day=2, days_ago=60)
+        store.remove([_get(store, "example.com/app:1")])
+        store.collect(grace_period=timedelta(days=999))
+
+
+@write_path(the_second_as_latest)
+def refuse_older(directory: Path, done: Done) -> None:
+    """Nothing is to come of an image that may not be the latest, though its pack was there already."""
+    with Store.open(directory) as store:
+        signed = _signed(datetime.now(UTC))
+        with suppress(_Older):
+            store.add(io.BytesIO(FIRST), admit=lambda _id, _manifest: signed, latest=_refuse_older)
+        done()
+
+
 @write_path(two_images)
 def fetch(directory: Path, done: Done) -> None:
     """As the fetcher does it: through a spool file."""
@@ -206,7 +247,8 @@ def fetch(directory: Path, done: Done) -> None:
         with store.spool.file(URL, waiting=lambda: None) as spool:
             spool.write(SECOND)
             spool.flush()
-            store.add(spool, remote=_remote(2), latest=True)
+            admit = _signed(datetime.now(UTC))
+            store.add(spool, admit=lambda _id, _manifest: admit, remote=_remote(2), latest=_refuse_older)
         done()
 
 
@@ -229,7 +271,8 @@ def fetch_resumed(directory: Path, done: Done) -> None:
                 spool.begin({"etag": "1"})
             spool.write(SECOND[spool.size :])
             spool.flush()
-            store.add(spool, remote=_remote(2), latest=True)
+            admit = _signed(datetime.now(UTC))
+            store.add(spool, admit=lambda _id, _manifest: admit, remote=_remote(2), latest=_refuse_older)
             spool.keep = False
         done()
 
@@ -241,7 +284,7 @@ def _spooled(store: Store) -> AbstractContextManager[SpoolFile]:
 @write_path(two_images)
 def record_fetch(directory: Path, done: Done) -> None:
     with Store.open(directory) as store:
-        store.record_fetch(_get(store, "example.com/app"), remote=_remote(2), latest=True)
+        store.record_fetch(_get(store, "example.com/app"), remote=_remote(2), latest=_refuse_older)
         done()
 
 

@@ -125,7 +125,7 @@ class Workbench:
         self._scratch = directory / "scratch"
         self._template.mkdir()
         path.prepare(self._template / _STORE)
-        self._before = [] if path.repairs else self._state_of_copy()
+        self._before = checks.NOTHING if path.repairs else self._state_of_copy()
         self.calls = self._without_fault(self._job)
         self.after = checks.state(self._store)
         if wrong := _found(checks.problems(self._store, [self.after])):
@@ -210,7 +210,7 @@ class Workbench:
     def _state_of_copy(self) -> Any:
         self._fresh_copy()
         # Where the store is of an older schema this upgrades it: what is known of its images must survive that.
-        return checks.state(self._store) if self._store.exists() else []
+        return checks.state(self._store) if self._store.exists() else checks.NOTHING
 
     def _without_fault(self, job: Callable[[Report], None]) -> list[Call]:
         """The calls of a job, in order, reports among them. Raises RuntimeError when it fails by itself."""

@@ -2,11 +2,14 @@
 
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from acistore.store import Store, StoredImage
+from acistore.store import Admission, Store, StoredImage, always
+
+WHEN = datetime(2024, 2, 29, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -21,7 +24,12 @@ def store(directory: Path) -> Iterator[Store]:
 
 
 def add(store: Store, archive: bytes, *, latest: bool = False) -> StoredImage:
-    return store.add(io.BytesIO(archive), latest=latest)
+    return store.add(io.BytesIO(archive), latest=always if latest else None)
+
+
+def admissions(*fingerprints: str, at: datetime = WHEN, rule: str = "example.com") -> list[Admission]:
+    """How an image is let in that all these keys have signed."""
+    return [Admission("verified", at, fingerprint=each, rule=rule) for each in fingerprints]
 
 
 def exported(store: Store, image: StoredImage) -> bytes:

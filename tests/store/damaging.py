@@ -1,5 +1,7 @@
 """Damage of the kinds that disks and people do, for tests."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 
@@ -28,3 +30,9 @@ def rot(directory: Path, content: bytes) -> Path:
 def lose_database(directory: Path) -> None:
     for path in directory.glob("acistore.db*"):
         path.unlink()
+
+
+def damage_sequence(directory: Path) -> None:
+    """Lets the database contradict itself in what no image depends on: reason enough to make it again."""
+    with closing(sqlite3.connect(directory / "acistore.db")) as database, database:
+        database.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'blob'")

@@ -22,7 +22,7 @@ import pytest
 
 from acistore.errors import StoreDamaged, StoreTooNew
 from acistore.naming import ImageName
-from acistore.store import Admission, Store
+from acistore.store import Admission, Store, always
 from acistore.store.export import export
 from acistore.store.records import Remote
 from tests.images import image
@@ -30,8 +30,12 @@ from tests.store.conftest import add
 from tests.store.damaging import flip, lose_database
 
 SHARED = b"shared" * 20
+CREATED = {"name": "created", "value": "2024-02-28T23:59:59.5-01:00"}
 APP = image(
-    "example.com/app", {"etc/own": b"own" * 200, "shared": SHARED}, labels={"version": "1.0", "os": "linux"}
+    "example.com/app",
+    {"etc/own": b"own" * 200, "shared": SHARED},
+    labels={"version": "1.0", "os": "linux"},
+    annotations=[CREATED],
 )
 BASE = image("example.com/base", {"shared": SHARED, "empty": b"", "x y": b"q"}, labels={"version": "2"})
 TOP = image("example.com/top", {"t": b"t"}, dependencies=[{"imageName": "example.com/base"}])
@@ -42,17 +46,22 @@ FOR_EVER = timedelta(days=36500)
 
 
 def put(store: Store, archive: bytes, url: str, *, latest: bool = False) -> None:
-    who = ("openpgp", "ab" * 20, "cd" * 20, "R <r@example.com>", "root")
-    admission = Admission("verified", WHEN, *who, bytes(64), WHEN, WHEN, url, ("tls",))
+    signers = ("openpgp", "ab" * 20, "cd" * 20), ("ssh", "ef" * 32, "ef" * 32)
+    admissions = [
+        Admission("verified", WHEN, *who, "R <r@example.com>", "root", bytes(64), WHEN, WHEN, url, ("tls",))
+        for who in signers
+    ]
     remote = Remote(url, "example.com/app", url + ".asc", '"tag"', "Thu, 29 Feb 2024", 60, WHEN)
-    store.add(io.BytesIO(archive), admit=lambda _id, _manifest: admission, remote=remote, latest=latest)
+    rule = always if latest else None
+    store.add(io.BytesIO(archive), admit=lambda _id, _manifest: admissions, remote=remote, latest=rule)
 
 
 def fill(directory: Path) -> None:
     with Store.open(directory) as store:
         put(store, APP, "https://example.com/app", latest=True)
         put(store, BASE, "https://example.com/base")
-        put(store, image("example.com/gone", {f"{n}": b"%d" % n for n in range(50)}), "https://example.com/gone")
+        gone = image("example.com/gone", {f"{n}": b"%d" % n for n in range(50)}, labels={"version": "3"})
+        put(store, gone, "https://example.com/gone", latest=True)
         put(store, TOP, "https://example.com/top")
         store.pin(store.find(ImageName("example.com/base")))
         store.remove([store.find(ImageName("example.com/gone"))])
@@ -76,6 +85,9 @@ def said_by(store: Store) -> list[object]:
         said += [store.admissions(each), store.remotes(each), store.file_count(each), store.unique_size(each)]
         said += [[str(found) for found in store.files(each)], store.matches(each.image_name)]
     said += [store.which(path) for path in ("/shared", "/etc/own", "/t")]
+    said += [store.newest(ImageName(name)) for name in ("example.com/gone", "example.com/base")]
+    said += [store.newest(ImageName.parse("example.com/app,os=linux")), store.all_admissions()]
+    said += [store.images_admitted_by("ef" * 32), store.images_admitted_by("ef" * 32, "example.com")]
     said += [store.remote("https://example.com/app"), store.find(ImageName("example.com/app")).id]
     return [repr(each) for each in said]
 
@@ -179,7 +191,8 @@ STATEMENTS = (
     "DELETE FROM alembic_version",
     "UPDATE alembic_version SET version_num = '0001'",
     "UPDATE alembic_version SET version_num = '0002'",
-    "UPDATE alembic_version SET version_num = '0004'",
+    "UPDATE alembic_version SET version_num = '0003'",
+    "UPDATE alembic_version SET version_num = '0005'",
     "UPDATE image SET pinned = 1 - pinned",
     "UPDATE image SET latest = 1",
     "UPDATE image SET last_used_at = last_used_at + 1",
@@ -225,6 +238,23 @@ STATEMENTS = (
     "UPDATE admission SET signed_at = NULL",
     "UPDATE admission SET insecure = ''",
     "UPDATE admission SET insecure = 7",
+    "UPDATE admission SET scheme = 'ssh'",
+    "UPDATE newest SET name = name || 'x'",
+    "UPDATE newest SET labels = '{}'",
+    "UPDATE newest SET labels = '{'",
+    "UPDATE newest SET labels = CAST(labels AS BLOB)",
+    "UPDATE newest SET digest = zeroblob(64)",
+    "UPDATE newest SET digest = 'x'",
+    "UPDATE newest SET version = '0.9'",
+    "UPDATE newest SET version = NULL",
+    "UPDATE newest SET created = created - 1",
+    "UPDATE newest SET created = NULL",
+    "UPDATE newest SET created = 'x'",
+    "UPDATE newest SET created = 1 << 62",
+    "UPDATE newest SET admitted_at = admitted_at + 1",
+    "UPDATE newest SET admitted_at = x'00'",
+    "UPDATE newest SET checksum = zeroblob(8)",
+    "DROP TABLE newest",
     "DROP INDEX ix_image_latest",
     "CREATE INDEX more ON image (size)",
     "CREATE TABLE more (x)",

@@ -69,7 +69,7 @@ def test_an_invalid_manifest_is_refused_by_its_field(store: Store, directory: Pa
 
 
 def test_what_admission_refuses_leaves_nothing(store: Store, directory: Path) -> None:
-    def refuse(_image_id: ImageID, _manifest: ImageManifest) -> Admission:
+    def refuse(_image_id: ImageID, _manifest: ImageManifest) -> list[Admission]:
         raise ImageMismatch("another image")
 
     with pytest.raises(ImageMismatch):

@@ -18,7 +18,7 @@ from acistore.errors import AmbiguousImage, ImageInUse, ImageNotFound, InvalidNa
 from acistore.fetch import Fetched
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID, ImageName
-from acistore.store import Admission, Store
+from acistore.store import Admission, Store, always
 from tests.images import image
 from tests.rootfs import debian_tar
 from tests.store.conftest import add, exported, files_in
@@ -77,10 +77,12 @@ def test_a_debian_root_file_system_round_trips(store: Store) -> None:
 def test_manifest_and_provenance_are_kept(store: Store) -> None:
     archive = image(labels={"version": "1.0", "os": "linux"}, annotations=[{"name": "authors", "value": "A"}])
 
-    def admit(image_id: ImageID, manifest: ImageManifest) -> Admission:
+    def admit(image_id: ImageID, manifest: ImageManifest) -> list[Admission]:
         assert image_id.digest == hashlib.sha512(archive).digest()
         assert manifest.annotations["authors"] == "A"
-        return Admission("verified", moment, fingerprint="ab" * 20, signer="A <a@example.com>", rule="example.com")
+        return [
+            Admission("verified", moment, fingerprint="ab" * 20, signer="A <a@example.com>", rule="example.com")
+        ]
 
     moment = add(store, image("example.com/other")).imported_at
     stored = store.add(io.BytesIO(archive), admit=admit)
@@ -102,7 +104,7 @@ def test_exact_labels_beat_latest_and_latest_beats_the_newest(store: Store) -> N
     bare = ImageName.parse("example.com/app")
     assert store.find(bare).id == two.id
     assert store.find(ImageName.parse("example.com/app:1")).id == one.id
-    store.record_fetch(one, latest=True)
+    store.record_fetch(one, latest=always)
     assert store.find(bare).id == one.id
     assert [each.latest for each in store.list()] == [False, False, True]
     assert add(store, image()).id == store.find(bare).id

@@ -6,13 +6,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
 
-from acistore.errors import StoreTooNew
+from acistore.errors import StoreDamaged, StoreTooNew
+from acistore.naming import ImageName
 from acistore.store import Store, migrate, schema
 from acistore.store.workspace import Workspace
 from tests.images import image
@@ -167,6 +169,94 @@ def test_an_upgrade_does_not_make_damage_right(directory: Path, change: str) -> 
         assert [each.what for each in store.verify().damaged] == [
             f"database: a row of remote has another checksum ({url})"
         ]
+
+
+# Of what is in the store of 0003: when each family was admitted as latest, by a key, and what was so last.
+ADMITTED = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
+NEWEST = {
+    "example.com/app,arch=amd64,os=linux": ("2.0", datetime(2026, 11, 20, 0, 30, 0, 500000, UTC), ADMITTED),
+    "example.com/app,arch=aarch64,os=linux": ("2.0", None, ADMITTED + timedelta(days=1)),
+    "example.com/tool": (None, None, ADMITTED),
+    "example.net/twice": ("1-é☃", datetime(2024, 2, 29, 0, 0, 59, 123456, UTC), ADMITTED),
+    # Fetched without a look at its signature; by its version only; removed.
+    "example.net/loose": None,
+    "example.com/base,arch=amd64,os=linux": None,
+    "example.com/gone": None,
+}
+
+
+def newest(directory: Path) -> dict[str, tuple[str | None, datetime | None, datetime] | None]:
+    """What each of those families is known to have had as latest, in a store that is sound."""
+    with Store.open(directory) as store:
+        assert store.verify().damaged == ()
+        told = {name: store.newest(ImageName.parse(name)) for name in NEWEST}
+        for name, each in told.items():
+            assert each is None or store.get(each.id).id == store.find(ImageName.parse(name)).id
+    return {
+        name: each if each is None else (each.version, each.created, each.admitted_at)
+        for name, each in told.items()
+    }
+
+
+def test_what_revision_0003_had_admitted_as_latest_is_what_the_next_is_compared_with(directory: Path) -> None:
+    unpacked("0003", directory)
+    assert newest(directory) == NEWEST
+
+
+def test_so_it_is_when_the_database_of_revision_0003_is_made_again(directory: Path) -> None:
+    with closing(sqlite3.connect(unpacked("0003", directory))) as database, database:
+        database.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'image'")
+    assert Store.rebuild(directory).incomplete == ()
+    assert newest(directory) == NEWEST
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ("UPDATE image SET latest = 1 WHERE name = 'example.com/base'", "example.com/base,arch=amd64,os=linux"),
+        ("UPDATE admission SET verdict = 'verified' WHERE fingerprint IS NULL", "example.net/loose"),
+        (
+            "UPDATE image SET manifest = CAST(REPLACE(CAST(manifest AS TEXT), '2024-02', '2034-02') AS BLOB)"
+            " WHERE name = 'example.net/twice'",
+            "example.net/twice",
+        ),
+    ],
+)
+def test_what_is_damaged_does_not_become_the_newest(directory: Path, change: str, name: str) -> None:
+    with closing(sqlite3.connect(unpacked("0003", directory))) as database, database:
+        assert database.execute(change).rowcount > 0
+    with Store.open(directory) as store:
+        assert not store.verify().ok
+        assert store.newest(ImageName.parse(name)) is None
+        assert store.newest(ImageName("example.com/tool"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE image SET name = CAST(name AS BLOB)",
+        "UPDATE image SET name = NULLIF(7, 7.5)",
+        "UPDATE image SET version = CAST(version AS BLOB)",
+        "UPDATE image SET manifest = 'text'",
+        "UPDATE image SET manifest = x'7b7d'",
+        "UPDATE image SET manifest = 3",
+        "UPDATE image SET latest = 'x'",
+        "UPDATE image SET imported_at = x'00'",
+        "UPDATE label SET value = CAST(value AS BLOB)",
+        "UPDATE label SET name = CAST(name AS BLOB)",
+        "UPDATE admission SET admitted_at = 'x'",
+        "UPDATE admission SET verdict = x'ff'",
+        "DELETE FROM label",
+    ],
+)
+def test_a_damaged_store_is_upgraded_or_called_damaged_and_can_be_mended(directory: Path, change: str) -> None:
+    with closing(sqlite3.connect(unpacked("0003", directory))) as database, database:
+        assert database.execute(change).rowcount > 0
+    with suppress(StoreDamaged), Store.open(directory) as store:
+        assert not store.verify().ok
+    Store.rebuild(directory)
+    if "latest" not in change and "imported_at" not in change:  # which the packs know less well
+        assert newest(directory) == NEWEST
 
 
 def test_there_is_a_store_of_every_earlier_revision() -> None:

@@ -24,6 +24,7 @@ from acistore.store.index.images import (
     images_by_prefix,
     satisfies,
 )
+from acistore.store.index.newest import family_key, family_of, newest_in, newest_of
 from acistore.store.index.packs import (
     live_contents,
     live_size,
@@ -35,6 +36,7 @@ from acistore.store.index.packs import (
 from acistore.store.index.provenance import (
     admission_in,
     admissions_of,
+    all_admissions,
     images_admitted_by,
     provenance_of,
     remote_by_url,
@@ -46,12 +48,15 @@ from acistore.store.index.provenance import (
 __all__ = [
     "admission_in",
     "admissions_of",
+    "all_admissions",
     "batches",
     "best_by_name",
     "bodies_of",
     "bodies_size",
     "body_at",
     "dependents",
+    "family_key",
+    "family_of",
     "file_count",
     "image_by_id",
     "images",
@@ -65,6 +70,8 @@ __all__ = [
     "live_size",
     "mostly_dead_packs",
     "needed_only_by",
+    "newest_in",
+    "newest_of",
     "pack_exists",
     "pack_names",
     "pack_states",

@@ -10,11 +10,21 @@ from acistore.store.provenance import Provenance
 from acistore.store.records import Admission, Remote, StoredImage
 from acistore.store.schema import admission, image, remote
 
+_NEWEST_FIRST = (admission.c.admitted_at.desc(), admission.c.id)
+
 
 def admissions_of(connection: Connection, target: StoredImage) -> list[Admission]:
-    """How the image was let in, each time, the newest first."""
-    query = select(admission).where(admission.c.image_id == target.key).order_by(admission.c.admitted_at.desc())
+    """How the image was let in, each time, the newest first; those of one time as they were recorded."""
+    query = select(admission).where(admission.c.image_id == target.key).order_by(*_NEWEST_FIRST)
     return [admission_in(row) for row in connection.execute(query).mappings()]
+
+
+def all_admissions(connection: Connection) -> dict[int, list[Admission]]:
+    """How every image was let in, by its key, each as `admissions_of` has it."""
+    found: dict[int, list[Admission]] = {}
+    for row in connection.execute(select(admission).order_by(*_NEWEST_FIRST)).mappings():
+        found.setdefault(row["image_id"], []).append(admission_in(row))
+    return found
 
 
 def admission_in(row: RowMapping | Mapping[str, Any]) -> Admission:
@@ -24,15 +34,18 @@ def admission_in(row: RowMapping | Mapping[str, Any]) -> Admission:
 
 
 def provenance_of(connection: Connection, target: StoredImage) -> Provenance:
-    """How the image came here, as far as the last time that it did."""
+    """How the image was let in, each time, and where it was found last."""
     unknown = Admission("unverified", target.imported_at)
-    admission = next(iter(admissions_of(connection, target)), unknown)
-    return Provenance(admission, next(iter(remotes_of(connection, target)), None), target.latest)
+    admissions = tuple(admissions_of(connection, target)) or (unknown,)
+    return Provenance(admissions, next(iter(remotes_of(connection, target)), None), target.latest)
 
 
-def images_admitted_by(connection: Connection, fingerprint: str) -> list[StoredImage]:
-    """The images that this key (lower-case fingerprint of the primary key) has let in."""
+def images_admitted_by(connection: Connection, fingerprint: str, rule: str | None = None) -> list[StoredImage]:
+    """The images that this key (lower-case fingerprint of the primary key) has let in: by this rule, if one is
+    given."""
     admitted = select(admission.c.image_id).where(admission.c.fingerprint == fingerprint)
+    if rule is not None:
+        admitted = admitted.where(admission.c.rule == rule)
     return images(connection, image.c.id.in_(admitted))
 
 

@@ -141,7 +141,7 @@ class SignatureMissing(NotTrusted):
 
 
 class MalformedSignature(NotTrusted):
-    """What should be a detached OpenPGP signature is something else."""
+    """What should be a detached signature is something else."""
 
 
 class BadSignature(NotTrusted):
@@ -164,12 +164,24 @@ class WeakSignature(NotTrusted):
     """The signature rests on a broken digest (MD5, SHA-1) or a key too short."""
 
 
+class TooFewSigners(NotTrusted):
+    """Signed by fewer distinct keys than the policy demands."""
+
+
+class DowngradeRefused(NotTrusted):
+    """Older than the image of that name that was last admitted as latest."""
+
+
 class ImageMismatch(NotTrusted):
     """What was fetched is not what was asked for: another name, label, version or image ID."""
 
 
 class KeyRefused(NotTrusted):
-    """A key that can't be added: not an OpenPGP public key, secret, unexpected, expired or revoked."""
+    """A key that can't be added or renewed: not a public key, secret, unexpected, expired or revoked."""
+
+
+class KeysNeedAttention(NotTrusted):
+    """Some of the trusted keys have expired, were revoked, will expire soon, or are of no use otherwise."""
 
 
 class ConsentRefused(NotTrusted):

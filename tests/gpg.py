@@ -81,9 +81,10 @@ class SigningKey:
         """The public key as it is now."""
         return self.maker.gpg(*(["--armor"] if armored else []), "--export", self.fingerprint)
 
-    def secret(self) -> bytes:
-        """The secret key, armored."""
-        return self.maker.gpg("--armor", "--export-secret-keys", self.fingerprint)
+    def secret(self, *, armored: bool = True, subkeys_only: bool = False) -> bytes:
+        """The secret key, or with `subkeys_only` what its subkeys need of it."""
+        what = "--export-secret-subkeys" if subkeys_only else "--export-secret-keys"
+        return self.maker.gpg(*(["--armor"] if armored else []), what, self.fingerprint)
 
     def sign(
         self,

@@ -11,6 +11,7 @@ _PACKAGES = {
     "ip": "iproute2",
     "mount": "mount",
     "openssl": "openssl",
+    "ssh-keygen": "openssh-client",
     "tar": "tar",
     "umount": "mount",
     "unshare": "util-linux",

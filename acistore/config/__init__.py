@@ -17,7 +17,8 @@ from acistore.config.options import (
     Option,
     environment_variable,
 )
-from acistore.config.tables import Host, Mirror, shown_values, write_table
+from acistore.config.policies import Policy, policy_for
+from acistore.config.tables import Host, Mirror, Table, shown_values, write_table
 from acistore.config.values import (
     INSECURE_OPTIONS,
     PULL_POLICIES,
@@ -39,10 +40,13 @@ __all__ = [
     "Limits",
     "Mirror",
     "Option",
+    "Policy",
+    "Table",
     "environment_variable",
     "parse_duration",
     "parse_insecure_options",
     "parse_size",
+    "policy_for",
     "shown_values",
     "write_table",
 ]

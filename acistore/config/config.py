@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from acistore.config.options import BY_NAME, FILE_NAME, TABLES, GcRules, Limits
+from acistore.config.policies import Policy, read_policies
 from acistore.config.sources import Given, from_environment, from_file, from_flags
-from acistore.config.tables import Host, Mirror, read_hosts, read_mirrors
+from acistore.config.tables import Host, Mirror, Table, read_hosts, read_mirrors
 from acistore.config.values import located
 from acistore.errors import ConfigError
 
@@ -43,9 +44,9 @@ def _default_user_config(environ: Mapping[str, str]) -> Path:
 class Config:
     """Everything that can be set. `Config()` is the defaults, `Config.load()` what applies here and now.
 
-    `ca_file` and `ca_directory` are believed in addition to the system's authorities. `mirrors` and `hosts` are
-    those of all sources, the strongest first. `origins` says for each option where its value came from: "flag", a
-    variable, a file or "default"; for mirrors and hosts the strongest source that has any.
+    `ca_file` and `ca_directory` are believed in addition to the system's authorities. `mirrors`, `hosts` and
+    `policies` are those of all sources, the strongest first. `origins` says for each option where its value came
+    from: "flag", a variable, a file or "default"; for these tables the strongest source that has any.
     """
 
     dir: Path = field(default_factory=lambda: _default_dir(os.environ))
@@ -63,15 +64,16 @@ class Config:
     gc: GcRules = field(default_factory=GcRules)
     mirrors: tuple[Mirror, ...] = ()
     hosts: tuple[Host, ...] = ()
+    policies: tuple[Policy, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> "Config":
         """The configuration that applies, from flags, environment and files, in this order of strength.
 
-        `flags` has dotted option names (`dir`, `limits.image_size`), and TOML text for `mirrors` and `hosts`; a
-        value of None was not given. Raises ConfigError, which names the file or variable, the option and what is
-        wrong with it.
+        `flags` has dotted option names (`dir`, `limits.image_size`), and TOML text for `mirrors`, `hosts` and
+        `policies`; a value of None was not given. Raises ConfigError, which names the file or variable, the option
+        and what is wrong with it.
         """
         environ = os.environ if environ is None else environ
         strong = [from_flags(flags or {}), from_environment(environ)]
@@ -101,15 +103,22 @@ class Config:
             if (given := source.get("hosts"))
             for each in read_hosts(given.value, given.origin, given.directory)
         )
+        policies = tuple(
+            each
+            for source in sources
+            if (given := source.get("policies"))
+            for each in read_policies(given.value, given.origin)
+        )
         origins = {name: settings[name].origin if name in settings else DEFAULT for name in BY_NAME}
-        origins["mirrors"] = mirrors[0].origin if mirrors else DEFAULT
-        origins["hosts"] = hosts[0].origin if hosts else DEFAULT
+        tables: Mapping[str, tuple[Table, ...]] = {"mirrors": mirrors, "hosts": hosts, "policies": policies}
+        origins |= {name: each[0].origin if each else DEFAULT for name, each in tables.items()}
         return cls(
             **{name: value for name, value in values.items() if "." not in name},
             limits=Limits(**_section("limits", values)),
             gc=GcRules(**_section("gc", values)),
             mirrors=mirrors,
             hosts=hosts,
+            policies=policies,
             origins=origins,
         )
 

@@ -1,7 +1,7 @@
 """The options of a configuration: what there is, of which kind, and what it is by default.
 
 One table, from which files, variables, the flags before a command, their help and `acistore config` are made.
-Arrays of tables (`[[mirrors]]`, `[[hosts]]`) are told in tables.py.
+Arrays of tables are told in tables.py (`[[mirrors]]`, `[[hosts]]`) and policies.py.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,7 @@ from acistore.config.values import Kind
 FILE_NAME = "acistore.toml"
 SECTIONS = ("limits", "gc")
 # Arrays of tables: those of all sources are taken, one after another.
-TABLES = ("mirrors", "hosts")
-# Sections of the file that the format has, but that this version can't carry out. To accept and ignore one
-# would be to promise a safeguard that isn't there.
-UNSUPPORTED = ("policies",)
+TABLES = ("mirrors", "hosts", "policies")
 
 
 @dataclass(frozen=True, slots=True)

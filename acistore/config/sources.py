@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from acistore.config.options import BY_NAME, FILE_NAME, KEYS, SECTIONS, TABLES, UNSUPPORTED, environment_variable
+from acistore.config.options import BY_NAME, FILE_NAME, KEYS, SECTIONS, TABLES, environment_variable
 from acistore.config.spelling import nearest
 from acistore.config.tables import SECRETS, check_array
 from acistore.config.values import shown
@@ -17,6 +17,7 @@ _IN_FILES = [key for key in KEYS if key in TABLES or BY_NAME[key].in_files]
 _EXAMPLES = {
     "mirrors": '[{prefix = "example.com", url = "https://mirror.example.com/{name}-{version}.{ext}"}]',
     "hosts": '[{name = "images.example.com", ca_file = "/etc/ssl/example.pem"}]',
+    "policies": '[{prefix = "example.com", threshold = 2}]',
 }
 
 
@@ -48,7 +49,6 @@ def from_file(path: Path) -> dict[str, Given]:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     given = {}
     for name, value in _flattened(document, path):
-        _check_supported(name, str(path), f"take the [[{name}]] tables out of {path}")
         _check_known(name, str(path), _IN_FILES)
         given[name] = Given(value, str(path), path.parent)
     return given
@@ -64,11 +64,6 @@ def _flattened(document: Mapping[str, object], path: Path) -> Iterator[tuple[str
             raise ConfigError(f"{path}: {name} is not a table", next_step=f"write [{name}] above its keys")
 
 
-def _check_supported(name: str, origin: str, way_out: str) -> None:
-    if name in UNSUPPORTED:
-        raise ConfigError(f"{origin}: [[{name}]] is not supported by this version of acistore", next_step=way_out)
-
-
 def _check_known(name: str, origin: str, known: Sequence[str]) -> None:
     if name not in known:
         near = nearest(name, known)
@@ -78,9 +73,6 @@ def _check_known(name: str, origin: str, known: Sequence[str]) -> None:
 def from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     """What variables say; those of arrays of tables hold text of TOML. Raises ConfigError for one that can't be
     acted upon."""
-    for name in UNSUPPORTED:
-        if (variable := environment_variable(name)) in environ:
-            _check_supported(name, variable, f"unset {variable}")
     given = {}
     for name in KEYS:
         variable = environment_variable(name)

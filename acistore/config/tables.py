@@ -1,18 +1,18 @@
-"""The tables of a configuration, `[[mirrors]]` and `[[hosts]]`: what one holds, and how it is read.
+"""The tables of a configuration: `[[mirrors]]` and `[[hosts]]`, what one holds, and how arrays of them are read.
 
 A table of hosts may hold secrets: no message quotes a value of one, whatever is wrong with it.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from acistore.config.spelling import nearest
-from acistore.config.values import located, parse_optional_path, shown, written
+from acistore.config.values import located, parse_optional_path, shown, written_value
 from acistore.errors import ConfigError, InvalidName
 from acistore.naming import check_identifier
 
@@ -69,26 +69,42 @@ class Host:
         return any(getattr(self, name) is not None for name in SECRETS)
 
 
-def shown_values(table: Mirror | Host) -> dict[str, str]:
-    """The values of a table that are set, by their keys in the file; secrets are hidden."""
+class Table(Protocol):
+    """A table of the configuration as a value: a dataclass, which knows where it came from."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def origin(self) -> str: ...
+
+
+def shown_values(table: Table) -> dict[str, Any]:
+    """The values of a table that are set, by their keys in the file and as TOML has them; secrets are hidden."""
     values = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "origin"}
-    return {key: HIDDEN if key in SECRETS else str(value) for key, value in values.items() if value is not None}
+    return {key: HIDDEN if key in SECRETS else _plain(value) for key, value in values.items() if value is not None}
 
 
-def write_table(table: Mirror | Host) -> str:
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_table(table: Table) -> str:
     """A table as it stands in an array of the file, in one line; secrets are hidden."""
-    return "{" + ", ".join(f"{key} = {written(value)}" for key, value in shown_values(table).items()) + "}"
+    return "{" + ", ".join(f"{key} = {written_value(value)}" for key, value in shown_values(table).items()) + "}"
 
 
 def read_mirrors(value: object, origin: str) -> tuple[Mirror, ...]:
     """The `[[mirrors]]` of one source, in its order. Raises ConfigError."""
-    return tuple(Mirror(**values, origin=origin) for values in _tables("mirrors", value, _MIRROR, origin))
+    tables = read_tables("mirrors", value, _MIRROR, ("prefix", "url"), origin)
+    return tuple(Mirror(**values, origin=origin) for values in tables)
 
 
 def read_hosts(value: object, origin: str, directory: Path | None = None) -> tuple[Host, ...]:
     """The `[[hosts]]` of one source, in its order; relative paths start in `directory`. Raises ConfigError."""
     hosts: dict[str, Host] = {}
-    for values in _tables("hosts", value, _HOST, origin):
+    for values in read_tables("hosts", value, _HOST, ("name",), origin):
         paths = {key: located(each, directory) for key, each in values.items() if isinstance(each, Path)}
         host = Host(**{**values, **paths}, origin=origin)
         if host.name in hosts:
@@ -107,10 +123,14 @@ def check_array(name: str, value: object, origin: str, *, next_step: str) -> lis
     raise ConfigError(f"{name} is {what}", facts={"set by": origin}, next_step=next_step)
 
 
-def _tables(
-    name: str, value: object, parsers: Mapping[str, Callable[[object], Any]], origin: str
+def read_tables(
+    name: str,
+    value: object,
+    parsers: Mapping[str, Callable[[object], Any]],
+    required: Sequence[str],
+    origin: str,
 ) -> Iterator[dict[str, Any]]:
-    """The values of each table in an array of them, parsed."""
+    """The values of each table in an array of them, parsed. Raises ConfigError."""
     tables = check_array(name, value, origin, next_step=f"write [[{name}]] above each table")
     for number, table in enumerate(tables, start=1):
         where = {"table": str(number)} if len(tables) > 1 else {}
@@ -119,7 +139,7 @@ def _tables(
                 near = nearest(key, parsers)
                 hint = {"did you mean": f"{name}.{near}"} if near else {}
                 raise ConfigError(f"{origin}: unknown key {shown(f'{name}.{key}')}", facts={**where, **hint})
-        for key in _REQUIRED[name]:
+        for key in required:
             if key not in table:
                 raise ConfigError(f"{name}.{key} is missing", facts={"set by": origin, **where})
         yield {key: _parsed(f"{name}.{key}", parsers[key], each, origin, where) for key, each in table.items()}
@@ -249,4 +269,3 @@ _HOST: dict[str, Callable[[object], Any]] = {
     "aws_region": _word,
     "aws_service": _word,
 }
-_REQUIRED = {"mirrors": ("prefix", "url"), "hosts": ("name",)}

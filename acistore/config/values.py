@@ -57,6 +57,13 @@ def written(text: object) -> str:
     return '"' + "".join(map(_escaped, str(text))) + '"'
 
 
+def written_value(value: object) -> str:
+    """Text, a number, a switch or an array of these, as TOML has it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(written_value, value))}]"
+    return str(value).lower() if isinstance(value, bool | int) else written(value)
+
+
 def _escaped(character: str) -> str:
     if character in '"\\':
         return "\\" + character

@@ -1,138 +1,211 @@
-"""Key files in the format of rkt's key store: the directories read, a file put in place.
+"""Key files in the format of rkt's key store: the directories read. What changes them is in `changes`.
 
 A file is named by the lower-case fingerprint of its key and holds one armored public key; an empty one masks
-that fingerprint. What is not in order is told in a warning and trusted in nothing.
+that fingerprint. SSH keys have the same two places under `trustedkeys/ssh/`, a line of OpenSSH's each. What is not
+in order is told in a warning and trusted in nothing.
 """
 
+import errno
 import logging
 import os
 import re
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from acistore.errors import InvalidName, KeyRefused
-from acistore.naming import check_identifier, parents, quoted
-from acistore.trust.keys import Layer, Place, TrustedKey
-from acistore.trust.packets import KeyBlock, read_key_blocks
+from acistore.errors import FileUnusable, InvalidName, KeyRefused
+from acistore.naming import parents
+from acistore.trust.keys import KeyBlock, Layer, Place, Scheme, TrustedKey, scheme_of
+from acistore.trust.places import check_prefix, has_directory
+from acistore.trust.schemes import SCHEMES, read_key_blocks
 
 _log = logging.getLogger("acistore.trust")
 
-_FILE_NAME = re.compile(r"[0-9a-f]{40}")
-
-
-def check_prefix(prefix: str) -> str:
-    """Return `prefix` when keys can be trusted for it, else raise InvalidName."""
-    if not _is_plain(check_identifier(prefix, "a prefix")):
-        raise InvalidName(f"{quoted(prefix)} is not a prefix: it has an empty component, or one of dots")
-    return prefix
-
-
-def _is_plain(prefix: str) -> bool:
-    """Whether a prefix has a directory of its own; identifiers such as `a//b` and `a/../b` have none."""
-    return not {"", ".", ".."}.intersection(prefix.split("/"))
-
-
-class Reading:
-    """One look at all layers: each directory is read at most once, and each warning given once.
-
-    `key_size` is the most that a key file may hold, in bytes.
-    """
-
-    def __init__(self, directories: Mapping[Layer, Path], key_size: int) -> None:
-        self._directories = directories
-        self._key_size = key_size
-        self._files: dict[tuple[Layer, str | None], list[_KeyFile]] = {}
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers, each before those that override it."""
-        return tuple(self._directories)
-
-    def accepted(self, name: str | None) -> dict[str, TrustedKey]:
-        """The keys in force for a name, or with None those in force for every name, by fingerprint.
-
-        rkt's order: all root keys by layer, then layer by layer all prefixes, the shortest first. What comes
-        later overrides or masks what came before, so a mask under a prefix reaches the root keys too. A
-        damaged file masks like an empty one: somebody meant to replace what lies below it.
-        """
-        trusted: dict[str, TrustedKey] = {}
-        for file in self._files_for(name):
-            if file.block is None:
-                trusted.pop(file.place.fingerprint, None)
-            else:
-                trusted[file.place.fingerprint] = TrustedKey(file.block, file.place)
-        return trusted
-
-    def masked(self, name: str) -> set[str]:
-        """The fingerprints that a mask in any layer takes away for a name, whatever else holds them."""
-        return {file.place.fingerprint for file in self._files_for(name) if file.is_mask}
-
-    def _files_for(self, name: str | None) -> "Iterator[_KeyFile]":
-        """The key files that have a say for a name, or with None for every name, in rkt's order."""
-        prefixes = [] if name is None else [prefix for prefix in reversed(parents(name)) if _is_plain(prefix)]
-        order: list[tuple[Layer, str | None]] = [(layer, None) for layer in self.layers]
-        order += [(layer, prefix) for layer in self.layers for prefix in prefixes]
-        return (file for place in order for file in self._read(*place))
-
-    def keys(self, layer: Layer, prefix: str | None) -> Iterator[TrustedKey]:
-        """The keys of one directory, whether or not they are in force."""
-        for file in self._read(layer, prefix):
-            if file.block is not None:
-                yield TrustedKey(file.block, file.place)
-
-    def places(self, layer: Layer, prefix: str | None) -> Iterator[Place]:
-        """The files of one directory that are named like keys and are no masks, damaged ones too."""
-        return (file.place for file in self._read(layer, prefix) if not file.is_mask)
-
-    def prefixes(self) -> tuple[str, ...]:
-        """Every prefix that has a directory in some layer, sorted."""
-        found: set[str] = set()
-        for directory in self._directories.values():
-            top = directory / "trustedkeys" / "prefix.d"
-            # os.walk follows no symbolic links, so this ends.
-            for path, names, files in os.walk(top):
-                found.update(_prefixes(Path(path).relative_to(top), names))
-                if Path(path) == top:
-                    for name in files:
-                        _warn(top / name, "it lies under no prefix")
-        return tuple(sorted(found))
-
-    def _read(self, layer: Layer, prefix: str | None) -> "list[_KeyFile]":
-        if (layer, prefix) not in self._files:
-            directory = _directory(self._directories[layer], prefix)
-            files = (_key_file(path, prefix, layer, self._key_size) for path in _file_paths(directory))
-            self._files[layer, prefix] = [file for file in files if file is not None]
-        return self._files[layer, prefix]
+_FILE_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class _KeyFile:
+class KeyFile:
     """A file that is named like a key. `block` is None when it masks, or isn't what its name says."""
 
     place: Place
     block: KeyBlock | None
     is_mask: bool
 
+    @property
+    def fingerprint(self) -> str:
+        """The one that the file is named after."""
+        return self.place.fingerprint
 
-def _prefixes(above: Path, names: list[str]) -> Iterator[str]:
-    for name in names:
-        prefix = (above / name).as_posix()
+
+def _log_problem(path: Path, problem: str) -> None:
+    _log.warning("%s is not trusted: %s", path, problem)
+
+
+class Reading:
+    """One look at all layers: each directory is read at most once, and each problem told once.
+
+    `key_size` is the most that a key file may hold, in bytes. `tell` is called with each path that is not in order
+    and what is wrong with it, as the end of a sentence; by default it is a warning in the log. What looks into a
+    directory raises FileUnusable when that can't be read.
+    """
+
+    def __init__(
+        self,
+        directories: Mapping[Layer, Path],
+        key_size: int,
+        tell: Callable[[Path, str], None] = _log_problem,
+    ) -> None:
+        self._directories = directories
+        self._key_size = key_size
+        self.tell = tell
+        self._files: dict[tuple[Layer, str | None], list[KeyFile]] = {}
+        self._prefixes: tuple[str, ...] | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, each before those that override it."""
+        return tuple(self._directories)
+
+    def accepted(self, name: str | None, besides: Sequence[KeyFile] = ()) -> dict[str, TrustedKey]:
+        """The keys in force for a name, or with None those in force for every name, by fingerprint.
+
+        rkt's order: all root keys by layer, then layer by layer all prefixes, the shortest first. What comes
+        later overrides or masks what came before, so a mask under a prefix reaches the root keys too. A
+        damaged file masks like an empty one: somebody meant to replace what lies below it. `besides`: as if there
+        were these files too, in place of those that are.
+        """
+        trusted: dict[str, TrustedKey] = {}
+        for file in self._files_for(name, besides):
+            if file.block is None:
+                trusted.pop(file.fingerprint, None)
+            else:
+                trusted[file.fingerprint] = TrustedKey(file.block, file.place)
+        return trusted
+
+    def masked(self, name: str) -> set[str]:
+        """The fingerprints that a mask in any layer takes away for a name, whatever else holds them."""
+        return {file.fingerprint for file in self._files_for(name) if file.is_mask}
+
+    def deciding(self, name: str | None, fingerprint: str) -> KeyFile | None:
+        """The file that has the last word on a key for a name, or with None for every name."""
+        files = [file for file in self._files_for(name) if file.fingerprint == fingerprint]
+        return files[-1] if files else None
+
+    def _files_for(self, name: str | None, besides: Sequence[KeyFile] = ()) -> Iterator[KeyFile]:
+        """The key files that have a say for a name, or with None for every name, in rkt's order."""
+        prefixes = [] if name is None else [prefix for prefix in reversed(parents(name)) if has_directory(prefix)]
+        order: list[tuple[Layer, str | None]] = [(layer, None) for layer in self.layers]
+        order += [(layer, prefix) for layer in self.layers for prefix in prefixes]
+        for layer, prefix in order:
+            supposed = {
+                file.fingerprint: file
+                for file in besides
+                if (file.place.layer, file.place.prefix) == (layer, prefix)
+            }
+            yield from (file for file in self.files(layer, prefix) if file.fingerprint not in supposed)
+            yield from supposed.values()
+
+    def files(self, layer: Layer, prefix: str | None) -> list[KeyFile]:
+        """The files of one directory that are named like keys, masks and damaged ones too."""
+        if (layer, prefix) not in self._files:
+            self._files[layer, prefix] = [
+                file
+                for scheme in SCHEMES
+                for path in self._paths(key_directory(self._directories[layer], prefix, scheme))
+                if (file := self._key_file(path, prefix, layer, scheme)) is not None
+            ]
+        return self._files[layer, prefix]
+
+    def all_files(self, prefixes: Sequence[str | None] | None = None) -> Iterator[KeyFile]:
+        """The files of some prefixes, or by default of all places: by prefix, root first, then by layer."""
+        for prefix in self.places() if prefixes is None else prefixes:
+            for layer in self.layers:
+                yield from self.files(layer, prefix)
+
+    def place(self, layer: Layer, prefix: str | None, fingerprint: str) -> Place:
+        """Where a key's file lies, or would lie."""
+        directory = key_directory(self._directories[layer], prefix, scheme_of(fingerprint))
+        return Place(fingerprint, prefix, layer, directory / fingerprint)
+
+    def places(self) -> tuple[str | None, ...]:
+        """All that keys may be trusted for here: None for every name, then the prefixes, sorted."""
+        return (None, *self.prefixes())
+
+    def prefixes(self) -> tuple[str, ...]:
+        """Every prefix that has a directory in some layer, sorted."""
+        if self._prefixes is None:
+            tops = [
+                _top(directory, scheme) / "prefix.d"
+                for directory in self._directories.values()
+                for scheme in SCHEMES
+            ]
+            self._prefixes = tuple(sorted({prefix for top in tops for prefix in self._prefixes_below(top)}))
+        return self._prefixes
+
+    def _prefixes_below(self, top: Path) -> Iterator[str]:
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise _unreadable(error)
+
+        # os.walk follows no symbolic links, so this ends.
+        for path, names, files in os.walk(top, onerror=refuse):
+            above = Path(path).relative_to(top)
+            for name in names:
+                try:
+                    yield check_prefix((above / name).as_posix())
+                except InvalidName:
+                    self.tell(Path(path, name), "no image can have such a name")
+            if Path(path) == top:
+                for name in files:
+                    self.tell(top / name, "it lies under no prefix")
+
+    def _paths(self, directory: Path) -> list[Path]:
         try:
-            yield check_prefix(prefix)
-        except InvalidName:
-            _warn(Path("prefix.d", prefix), "no image can have such a name")
+            if link := link_on_the_way(directory):
+                self.tell(link, "it is a symbolic link to a directory")
+                return []
+            entries = [entry for entry in os.scandir(directory) if not entry.is_dir(follow_symlinks=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # of such a prefix there is no directory
+                return []
+            raise _unreadable(error) from None
+        return sorted(Path(entry.path) for entry in entries)
+
+    def _key_file(self, path: Path, prefix: str | None, layer: Layer, scheme: Scheme) -> KeyFile | None:
+        content: bytes | None = None
+        try:
+            content = _content(path, self._key_size)
+        except _Unusable as problem:
+            self.tell(path, str(problem))
+        if _FILE_NAME.fullmatch(path.name) and scheme_of(path.name) == scheme:
+            block = None
+            try:
+                block = _named_block(path.name, scheme, content) if content else None
+            except _Unusable as problem:
+                self.tell(path, str(problem))
+            return KeyFile(Place(path.name, prefix, layer, path), block, is_mask=content == b"")
+        if content:
+            digits = 64 if scheme == "ssh" else 40
+            self.tell(path, f"it is not named by a fingerprint of {digits} lower-case hexadecimal digits")
+        return None
 
 
-def _directory(root: Path, prefix: str | None) -> Path:
-    top = root / "trustedkeys"
+def key_directory(root: Path, prefix: str | None, scheme: Scheme) -> Path:
+    """Where the keys of a prefix lie, or the root keys, below the configuration directory of a layer."""
+    top = _top(root, scheme)
     return top / "root.d" if prefix is None else top / "prefix.d" / prefix
 
 
-def _link_on_the_way(directory: Path) -> Path | None:
+def _top(root: Path, scheme: Scheme) -> Path:
+    # What rkt reads has no place for other schemes.
+    return root / "trustedkeys" / "ssh" if scheme == "ssh" else root / "trustedkeys"
+
+
+def link_on_the_way(directory: Path) -> Path | None:
     """A symbolic link below `prefix.d` that leads to the directory: keys of one name must not serve another."""
     for path in (directory, *directory.parents):
         if path.name in ("prefix.d", "root.d"):
@@ -142,49 +215,26 @@ def _link_on_the_way(directory: Path) -> Path | None:
     return None
 
 
-def _file_paths(directory: Path) -> list[Path]:
-    if link := _link_on_the_way(directory):
-        _warn(link, "it is a symbolic link to a directory")
-        return []
+def _unreadable(error: OSError) -> FileUnusable:
+    """The masks in a directory count as much as its keys, so nobody can say what holds without having read it."""
+    return FileUnusable(
+        f"{error.filename} can't be read, so which keys are trusted is not known: {error.strerror}"
+    )
+
+
+def _named_block(name: str, scheme: Scheme, content: bytes) -> KeyBlock:
     try:
-        entries = [entry for entry in os.scandir(directory) if not entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        _warn(directory, f"it can't be read: {error.strerror}")
-        return []
-    return sorted(Path(entry.path) for entry in entries)
-
-
-def _key_file(path: Path, prefix: str | None, layer: Layer, size_limit: int) -> _KeyFile | None:
-    content: bytes | None = None
-    try:
-        content = _content(path, size_limit)
-    except _Unusable as problem:
-        _warn(path, str(problem))
-    if _FILE_NAME.fullmatch(path.name):
-        block = _named_block(path, content) if content else None
-        return _KeyFile(Place(path.name, prefix, layer, path), block, is_mask=content == b"")
-    if content:
-        _warn(path, "it is not named by a fingerprint in lower-case hexadecimal digits")
-    return None
-
-
-def _named_block(path: Path, content: bytes) -> KeyBlock | None:
-    try:
-        blocks = read_key_blocks(content)
+        blocks = read_key_blocks(content, scheme)
     except KeyRefused as error:
-        _warn(path, error.message)
-        return None
-    named = [block for block in blocks if block.fingerprint == path.name]
+        raise _Unusable(error.message) from None
+    named = [block for block in blocks if block.fingerprint == name]
     if not named:
-        _warn(path, f"it holds another key than its name says, {blocks[0].fingerprint}")
-        return None
+        raise _Unusable(f"it holds another key than its name says, {blocks[0].fingerprint}")
     return named[0]
 
 
 class _Unusable(Exception):
-    """Why a file can't be read."""
+    """Why a file is no key, as the end of a sentence."""
 
 
 def _content(path: Path, size_limit: int) -> bytes:
@@ -203,60 +253,3 @@ def _content(path: Path, size_limit: int) -> bytes:
     if len(content) > size_limit:
         raise _Unusable(f"it is larger than {size_limit} bytes")
     return content
-
-
-def _warn(path: Path, problem: str) -> None:
-    _log.warning("%s is not trusted: %s", path, problem)
-
-
-def new_directory(root: Path, prefix: str | None) -> Path:
-    """The directory of a prefix, or of the root keys, made where it is missing. Raises OSError."""
-    directory = _directory(root, prefix)
-    missing = [directory, *directory.parents]
-    for path in reversed(missing[: missing.index(root)]):
-        make_directory(path)
-    if link := _link_on_the_way(directory):
-        raise NotADirectoryError(None, "it is a symbolic link to a directory", str(link))
-    return directory
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory that all may read, whatever the umask, unless there is one. Raises OSError."""
-    try:
-        path.mkdir()
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-    else:
-        path.chmod(0o755)
-        sync_directory(path.parent)
-
-
-def replace_file(path: Path, content: bytes, *, temporary: Path) -> None:
-    """Put a file in place as a whole or not at all, durably, readable by all.
-
-    `temporary` is a directory of the same file system for the file while it is incomplete: rkt refuses a key
-    store with a stray file in it. Raises OSError.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=".acistore-", dir=temporary)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), 0o644)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make names that came or went in a directory durable. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

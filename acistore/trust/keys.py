@@ -1,23 +1,39 @@
-"""Keys as values: what gpg says of one, and where one is trusted.
+"""Keys of any scheme as values: what is known of one, and where one is trusted.
 
-No gpg is started here and no file is read. Fingerprints are lower-case hex everywhere, times UTC.
+No gpg is started here and no file is read. Fingerprints are lower-case hex everywhere, times UTC: 40 digits are
+an OpenPGP key's, 64 an SSH key's (the SHA-256 of its blob, as `ssh-keygen -l` shows it in Base64).
 """
 
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
-
-from acistore.errors import UsageError
-from acistore.naming import quoted
-from acistore.trust.packets import KeyBlock
+from typing import Literal, Protocol
 
 Layer = Literal["system", "local", "user"]
+Scheme = Literal["openpgp", "ssh"]
 
-_SHORTEST = 2048
-_ALGORITHMS = {1: "rsa", 2: "rsa", 3: "rsa", 16: "elgamal", 17: "dsa", 18: "ecdh", 19: "ecdsa", 22: "eddsa"}
+# Bits; what is neither is a curve, which reaches the same with fewer.
+_SHORTEST = {"rsa": 2048, "dsa": 2048}
+_SHORTEST_CURVE = 255
+
+
+class KeyBlock(Protocol):
+    """One public key with all that belongs to it, as a key file holds it. Hashable."""
+
+    @property
+    def scheme(self) -> Scheme: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the primary key."""
+
+    @property
+    def subkeys(self) -> tuple[str, ...]:
+        """Fingerprints of what claims to be its subkeys."""
+
+    @property
+    def as_file(self) -> bytes:
+        """The content of its file in the trust store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +55,23 @@ class Subkey:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key as gpg sees it now. `algorithm` is `rsa`, `dsa` or a curve such as `ed25519`.
+    """A key as it is now. `algorithm` is `rsa`, `dsa` or a curve such as `ed25519`.
 
-    `expired` and `revoked` are of the key as a whole; a subkey has its own.
+    `expired` and `revoked` are of the key as a whole, `capabilities` of the primary key alone; a subkey has its
+    own of all three. An SSH key has no end and no subkeys, and it is not known when it was made; its comment
+    stands for a user ID.
     """
 
     block: KeyBlock
     user_ids: tuple[str, ...]
     algorithm: str
     bits: int
-    created_at: datetime
+    created_at: datetime | None
     expires_at: datetime | None
     expired: bool
     revoked: bool
     subkeys: tuple[Subkey, ...]
+    capabilities: str = "sc"
 
     @property
     def fingerprint(self) -> str:
@@ -69,7 +88,12 @@ class PublicKey:
         lengths = {(self.algorithm, self.bits)} | {
             (subkey.algorithm, subkey.bits) for subkey in self.subkeys if subkey.fingerprint == signing_fingerprint
         }
-        return any(algorithm in ("rsa", "dsa") and bits < _SHORTEST for algorithm, bits in lengths)
+        return any(bits < _SHORTEST.get(algorithm, _SHORTEST_CURVE) for algorithm, bits in lengths)
+
+
+def scheme_of(fingerprint: str) -> Scheme:
+    """The scheme of the key with a whole fingerprint: they differ in length."""
+    return "ssh" if len(fingerprint) == 64 else "openpgp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,94 +122,3 @@ class TrustedKey:
     def fingerprint(self) -> str:
         """Of the primary key."""
         return self.block.fingerprint
-
-
-def normal_fingerprint(text: str) -> str:
-    """A whole fingerprint as people write it (blanks, capitals) in the form used here. Raises UsageError."""
-    fingerprint = _hex(text)
-    if re.fullmatch(r"[0-9a-f]{40}", fingerprint) is None:
-        raise UsageError(
-            f"{quoted(text)} is not a whole fingerprint of 40 hexadecimal digits",
-            next_step="gpg --show-keys --with-fingerprint KEYFILE",
-        )
-    return fingerprint
-
-
-def fingerprint_tail(text: str) -> str:
-    """A fingerprint or the last 16 or more digits of one, in the form used here. Raises UsageError."""
-    tail = _hex(text)
-    if re.fullmatch(r"[0-9a-f]{16,40}", tail) is None:
-        raise UsageError(
-            f"{quoted(text)} is not a fingerprint, nor the last 16 or more digits of one",
-            next_step="acistore trust list",
-        )
-    return tail
-
-
-def _hex(text: str) -> str:
-    return re.sub(r"\s", "", text).lower().removeprefix("0x")
-
-
-def shown_fingerprint(fingerprint: str) -> str:
-    """A fingerprint (or key ID) for people: capitals, in groups of four."""
-    return " ".join(re.findall(r".{1,4}", fingerprint.upper()))
-
-
-def read_listing(listing: bytes, blocks: Mapping[str, KeyBlock]) -> Iterator[PublicKey]:
-    """The keys of a `gpg --with-colons` listing (GnuPG, doc/DETAILS), each with its block of `blocks`."""
-    records = [line.decode("utf-8", "replace").split(":") for line in listing.split(b"\n")]
-    start: int | None = None
-    for number, record in enumerate([*records, ["pub"]]):
-        if record[0] == "pub":
-            if start is not None:
-                yield _public_key(records[start:number], blocks)
-            start = number
-
-
-def _public_key(records: list[list[str]], blocks: Mapping[str, KeyBlock]) -> PublicKey:
-    primary = records[0]
-    fingerprints = [record[9].lower() for record in records if record[0] == "fpr"]
-    subkeys = [record for record in records if record[0] == "sub"]
-    revoked = primary[1] == "r"
-    return PublicKey(
-        block=blocks[fingerprints[0]],
-        # A user ID that its owner has withdrawn says nothing; of a revoked key all count as withdrawn.
-        user_ids=tuple(_unescaped(r[9]) for r in records if r[0] == "uid" and (revoked or r[1] not in "ri")),
-        algorithm=_algorithm(primary),
-        bits=int(primary[2]),
-        created_at=_time(primary[5]) or datetime.fromtimestamp(0, UTC),
-        expires_at=_time(primary[6]),
-        expired=primary[1] == "e",
-        revoked=revoked,
-        subkeys=tuple(map(_subkey, subkeys, fingerprints[1:])),
-    )
-
-
-def _subkey(record: list[str], fingerprint: str) -> Subkey:
-    return Subkey(
-        fingerprint=fingerprint,
-        algorithm=_algorithm(record),
-        bits=int(record[2]),
-        capabilities=record[11],
-        created_at=_time(record[5]) or datetime.fromtimestamp(0, UTC),
-        expires_at=_time(record[6]),
-        expired=record[1] == "e",
-        revoked=record[1] == "r",
-    )
-
-
-def _algorithm(record: list[str]) -> str:
-    curve = record[16] if len(record) > 16 else ""
-    return curve or _ALGORITHMS.get(int(record[3]), f"algorithm {record[3]}")
-
-
-def _time(text: str) -> datetime | None:
-    if not text:
-        return None
-    if "T" in text:
-        return datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    return datetime.fromtimestamp(int(text), UTC)
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acistore.trust.keyfiles import replace_file
+from acistore.trust.durable import move, new_file
 
 _log = logging.getLogger("acistore.trust")
 
@@ -31,26 +31,38 @@ def read_origins(directory: Path) -> dict[str, Origin]:
     try:
         document = json.loads(path.read_bytes())
         return {
-            place: Origin(str(entry["source"]), datetime.fromisoformat(entry["added_at"]).astimezone(UTC))
+            place: Origin(
+                str(entry["source"]),
+                datetime.fromisoformat(entry["added_at"]).astimezone(UTC).replace(microsecond=0),
+            )
             for place, entry in document.items()
         }
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         _log.warning("%s can't be read, so where keys came from is not known: %s", path, error)
         return {}
 
 
+def as_text(then: datetime) -> str:
+    """A time in UTC and whole seconds, as files hold it (RFC 3339)."""
+    return f"{then.replace(tzinfo=None).isoformat()}Z"
+
+
 def change_origins(directory: Path, added: Mapping[str, Origin], removed: Iterable[str] = ()) -> None:
     """Note origins and drop others. What can't be written is told in a warning."""
-    origins = {**read_origins(directory), **added}
+    before = read_origins(directory)
+    origins = {**before, **added}
     for place in removed:
         origins.pop(place, None)
+    if origins == before:
+        return
     document = {
-        place: {"source": origin.source, "added_at": origin.added_at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        place: {"source": origin.source, "added_at": as_text(origin.added_at)}
         for place, origin in sorted(origins.items())
     }
     try:
-        replace_file(directory / _FILE_NAME, json.dumps(document, indent=2).encode() + b"\n", temporary=directory)
+        with new_file(json.dumps(document, indent=2).encode() + b"\n", directory) as file:
+            move(file, directory / _FILE_NAME)
     except OSError as error:
         _log.warning("%s can't be written: %s", directory / _FILE_NAME, error.strerror)

@@ -1,47 +1,49 @@
-"""Facts, keys and a name to a verdict: whether an image is admitted. Pure: no file, no clock, no gpg.
+"""Facts and rules to a verdict: whether an image is admitted. Pure: no file, no clock, no gpg.
 
-`image` is the text by which the image is called in messages; `name` is the AC name that the keys are trusted
-for, None as long as an image fetched by URL or from a file has not told its name. `keys` are those trusted
-for the name (`TrustStore.keys_for`), or for anything when there is no name (`TrustStore.everything_trusted`).
+`image` is the text by which the image is called in messages; the rules are those of its name, or of no name as
+long as an image fetched by URL or from a file has not told it (`TrustStore.rules_for`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from acistore.errors import (
-    BadSignature,
-    ExpiredKey,
-    ExpiredSignature,
-    MalformedSignature,
-    NoTrustedKey,
-    NotTrusted,
-    RevokedKey,
-    UntrustedSigner,
-    WeakSignature,
-)
-from acistore.trust.keys import Place, PublicKey, TrustedKey, shown_fingerprint
-from acistore.trust.packets import Signature
-from acistore.trust.results import SignatureResult, Status
+from acistore.errors import NotTrusted
+from acistore.trust import refusals
+from acistore.trust.keys import PublicKey, Scheme, TrustedKey
+from acistore.trust.rules import Rules
+from acistore.trust.signatures import Signature, SignatureResult, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Somebody on whose word an image is admitted.
+
+    `fingerprint` is of the primary key, `signing_fingerprint` of that or of a subkey, `rule` the prefix that the
+    key is trusted for, or `root`; `signed_at` and `expires_at` are what the signature says of itself, None where
+    it says nothing.
+    """
+
+    scheme: Scheme
+    fingerprint: str
+    signing_fingerprint: str
+    user_id: str | None
+    rule: str
+    signed_at: datetime | None
+    expires_at: datetime | None
+    signature: Signature
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an image is admitted, and by whom, or why not.
+    """Whether an image is admitted, and on whose word, or why not: `error` is None when it is.
 
-    `error` is None when it is; then `fingerprint` (primary key), `signing_fingerprint` (that or a subkey),
-    `rule` (a prefix, or `root`), `signer` (user ID), `signed_at` and `expires_at` (of the signature) say on whose
-    word.
+    One without signers is admitted unsigned, because the policy of its name allows that.
     """
 
     error: NotTrusted | None
-    fingerprint: str | None = None
-    signer: str | None = None
-    rule: str | None = None
-    signed_at: datetime | None = None
-    signing_fingerprint: str | None = None
-    expires_at: datetime | None = None
+    signers: tuple[Signer, ...] = ()
 
     @property
     def admitted(self) -> bool:
@@ -55,62 +57,74 @@ class Verdict:
         return self
 
 
-def judge_issuers(
-    image: str, name: str | None, signatures: Sequence[Signature], keys: Sequence[TrustedKey]
-) -> NotTrusted | None:
-    """What already speaks against an image before it is downloaded: NoTrustedKey, UntrustedSigner, or nothing.
+def judge_issuers(image: str, rules: Rules, signatures: Sequence[Signature]) -> NotTrusted | None:
+    """What already speaks against an image before it is downloaded: NoTrustedKey, UntrustedSigner, TooFewSigners,
+    or nothing.
 
-    Claims are compared, nothing is proven: a key ID that fits several keys fits, and `judge` has the last
-    word.
+    Claims are compared, nothing is proven: a key ID that fits several keys fits, and `judge` has the last word.
     """
-    if not keys:
-        return _no_trusted_key(image, name, signatures)
-    if any(signature.claims(part) for signature in signatures for key in keys for part in _parts(key)):
-        return None
-    return _untrusted_signer(image, name, signatures, keys)
+    if not rules.counting:
+        return refusals.no_trusted_key(image, rules, signatures)
+    claimed = [
+        key
+        for key in rules.counting
+        if any(signature.claims(part) for signature in signatures for part in _parts(key))
+    ]
+    if not claimed:
+        return refusals.untrusted_signer(image, rules, signatures)
+    if len(claimed) < rules.policy.threshold:
+        return refusals.too_few_signers(image, rules, claimed)
+    return None
 
 
-def judge(image: str, name: str | None, results: Sequence[SignatureResult], keys: Sequence[TrustedKey]) -> Verdict:
+def judge(image: str, rules: Rules, results: Sequence[SignatureResult]) -> Verdict:
     """The verdict over an image, from all of its signatures, whatever their order.
 
-    Signatures by other keys than `keys` don't count. A bad one by one of these refuses the image whatever
-    the others say; otherwise one good one admits it. An image that had no name is judged again, with the same
-    results, once its name is known.
+    Signatures by other keys than those that count don't matter. A bad one by one of these refuses the image
+    whatever the others say; otherwise good ones admit it when as many distinct keys have made them as the policy
+    demands. An image that had no name is judged again, with the same results, once its name is known.
     """
-    if not keys:
-        return Verdict(_no_trusted_key(image, name, [result.signature for result in results]))
-    trusted = {key.fingerprint: key for key in keys}
-    counting = [(result, result.key) for result in results if result.fingerprint in trusted and result.key]
+    signatures = [result.signature for result in results]
+    trusted = {key.fingerprint: key for key in rules.counting}
+    if not trusted:
+        return Verdict(refusals.no_trusted_key(image, rules, signatures))
+    counting = [
+        (result, result.key, trusted[result.key.fingerprint].place)
+        for result in results
+        if result.key and result.key.fingerprint in trusted
+    ]
     if not counting:
-        return Verdict(_untrusted_signer(image, name, [result.signature for result in results], keys))
-    for status in _BY_WEIGHT:
-        for result, signer in counting:
-            if result.status is status:
-                place = trusted[signer.fingerprint].place
-                if status is not Status.GOOD:
-                    return Verdict(_refusal(image, result, signer, place))
-                return Verdict(
-                    None,
-                    signer.fingerprint,
-                    signer.user_id,
-                    place.rule,
-                    result.signature.created_at,
-                    result.signing_fingerprint,
-                    result.signature.expires_at,
-                )
-    return Verdict(_untrusted_signer(image, name, [result.signature for result, _ in counting], keys))
+        return Verdict(refusals.untrusted_signer(image, rules, signatures))
+    for result, key, place in counting:
+        if result.status is Status.BAD:
+            return Verdict(refusals.refusal(image, result, key, place))
+    signers = {
+        key.fingerprint: _signer(result, key, place.rule)
+        for result, key, place in reversed(counting)  # of several by one key the first counts
+        if result.status is Status.GOOD
+    }
+    if len(signers) >= rules.policy.threshold:
+        return Verdict(None, tuple(reversed(signers.values())))
+    if signers:
+        good = [trusted[fingerprint] for fingerprint in signers]
+        others = [(result, key) for result, key, _ in counting if key.fingerprint not in signers]
+        return Verdict(refusals.too_few_signers(image, rules, good, others))
+    worst = min(counting, key=lambda each: _BY_WEIGHT.index(each[0].status))
+    return Verdict(refusals.refusal(image, *worst))
 
 
-# A bad signature outweighs a good one, a good one all other complaints.
+# What is told first where no signature is good.
 _BY_WEIGHT = (
-    Status.BAD,
-    Status.GOOD,
     Status.REVOKED_KEY,
     Status.EXPIRED_KEY,
     Status.EXPIRED_SIGNATURE,
     Status.WEAK_DIGEST,
     Status.WEAK_KEY,
+    Status.FUTURE,
+    Status.NOT_FOR_SIGNING,
+    Status.NO_TOUCH,
     Status.ERROR,
+    Status.NO_PUBLIC_KEY,
 )
 
 
@@ -118,122 +132,14 @@ def _parts(key: TrustedKey) -> tuple[str, ...]:
     return (key.fingerprint, *key.block.subkeys)
 
 
-def refuse_without_keys(image: str, name: str, keys: Sequence[TrustedKey]) -> NoTrustedKey | None:
-    """The refusal of an image of which nothing is known but its name, where no key is trusted for that."""
-    if keys:
-        return None
-    return NoTrustedKey(
-        f"{image} can't be checked: no key is trusted for this name",
-        facts={"trusted": f"no key for {name} or above it"},
-        next_step=f"acistore trust add --prefix {name}",
+def _signer(result: SignatureResult, key: PublicKey, rule: str) -> Signer:
+    return Signer(
+        key.block.scheme,
+        key.fingerprint,
+        result.signing_fingerprint or key.fingerprint,
+        key.user_id,
+        rule,
+        result.signature.created_at,
+        result.signature.expires_at,
+        result.signature,
     )
-
-
-def _no_trusted_key(image: str, name: str | None, signatures: Sequence[Signature]) -> NoTrustedKey:
-    signed_by = {"signed by": _issuers(signatures)}
-    if name is None:
-        return NoTrustedKey(
-            f"{image} can't be checked: no key is trusted for anything",
-            facts=signed_by,
-            next_step=f"acistore trust add --prefix NAME{_fingerprint_option(signatures)} KEYFILE",
-        )
-    return NoTrustedKey(
-        f"{image} can't be checked: no key is trusted for this name",
-        facts={**signed_by, "trusted": f"no key for {name} or above it"},
-        next_step=f"acistore trust add --prefix {name}{_fingerprint_option(signatures)}",
-    )
-
-
-def _untrusted_signer(
-    image: str, name: str | None, signatures: Sequence[Signature], keys: Sequence[TrustedKey]
-) -> UntrustedSigner:
-    trusted = _listed(f"{shown_fingerprint(key.fingerprint)}  ({key.place.rule})" for key in keys)
-    return UntrustedSigner(
-        f"{image} is signed by a key that is not trusted for {'any name' if name is None else 'this name'}",
-        facts={
-            "signed by": _issuers(signatures),
-            "trusted": trusted,
-            "caution": "trust another signer only when the publisher confirms the fingerprint in some other way",
-        },
-        next_step=f"acistore trust add --prefix {name or 'NAME'}{_fingerprint_option(signatures)}",
-    )
-
-
-def _issuers(signatures: Sequence[Signature]) -> str:
-    return _listed(_shown_issuer(signature) for signature in signatures)
-
-
-def _fingerprint_option(signatures: Sequence[Signature]) -> str:
-    whole = next((signature.fingerprint for signature in signatures if signature.fingerprint), None)
-    return f" --fingerprint {whole.upper()}" if whole else ""
-
-
-def _shown_issuer(signature: Signature) -> str:
-    if signature.fingerprint:
-        return shown_fingerprint(signature.fingerprint)
-    return f"key ID {shown_fingerprint(signature.key_id)}" if signature.key_id else "nobody by name"
-
-
-def _listed(texts: Iterable[str], shown: int = 5) -> str:
-    distinct = list(dict.fromkeys(texts))
-    more = f", and {len(distinct) - shown} more" if len(distinct) > shown else ""
-    return ", ".join(distinct[:shown]) + more
-
-
-_REFUSALS: Mapping[Status, tuple[type[NotTrusted], str]] = {
-    Status.BAD: (BadSignature, "{image} does not fit its signature: one of the two was altered"),
-    Status.REVOKED_KEY: (RevokedKey, "{image} is signed by a key that its owner has revoked"),
-    Status.EXPIRED_KEY: (ExpiredKey, "{image} is signed by a key that has expired"),
-    Status.EXPIRED_SIGNATURE: (ExpiredSignature, "the signature of {image} has expired"),
-    Status.WEAK_DIGEST: (WeakSignature, "the signature of {image} rests on a broken digest"),
-    Status.WEAK_KEY: (WeakSignature, "{image} is signed by a key that is too short"),
-    Status.ERROR: (MalformedSignature, "the signature of {image} is one that gpg can't check"),
-}
-
-
-def _refusal(image: str, result: SignatureResult, signer: PublicKey, place: Place) -> NotTrusted:
-    """The error for a signature by a trusted key that is anything but good."""
-    kind, message = _REFUSALS[result.status]
-    user_id = f'  "{signer.user_id}"' if signer.user_id else ""
-    return kind(
-        message.format(image=image),
-        facts={
-            "signed by": shown_fingerprint(signer.fingerprint) + user_id,
-            **_details(result.status, result.signature, signer),
-        },
-        next_step=_remedy(result.status, place),
-    )
-
-
-def _details(status: Status, signature: Signature, signer: PublicKey) -> dict[str, str]:
-    match status:
-        case Status.EXPIRED_KEY:
-            return {"expired": _shown_time(_expiry(signer, signature))}
-        case Status.EXPIRED_SIGNATURE:
-            return {"expired": _shown_time(signature.expires_at)}
-        case Status.WEAK_DIGEST:
-            return {"digest": f"{signature.digest}, where SHA256 or a longer one is needed"}
-        case Status.WEAK_KEY:
-            return {"needed": "2048 bits or more for RSA and DSA"}
-        case _:
-            return {}
-
-
-def _remedy(status: Status, place: Place) -> str | None:
-    option = f"--prefix {place.prefix}" if place.prefix else "--root"
-    if status is Status.EXPIRED_KEY:
-        return f"acistore trust add {option} KEYFILE"
-    if status is Status.REVOKED_KEY:
-        return f"acistore trust remove {option} {place.fingerprint.upper()}"
-    return None
-
-
-def _expiry(signer: PublicKey, signature: Signature) -> datetime | None:
-    expired = [
-        subkey.expires_at for subkey in signer.subkeys if subkey.expired and signature.claims(subkey.fingerprint)
-    ]
-    return signer.expires_at if signer.expired or not expired else expired[0]
-
-
-def _shown_time(time: datetime | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC") if time else "at a time not told"

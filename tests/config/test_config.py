@@ -100,7 +100,7 @@ def test_paths_of_a_file_start_in_its_directory_and_others_where_the_command_run
             None,
         ),
         ("pull_policy = ['new']", "pull_policy: ['new'] is not one of new, update, never", None),
-        ("[[policies]]\nprefix = 'a'", "{path}: [[policies]] is not supported by this version of acistore", {}),
+        ("[[policies]]\nprefix = 'a'\nthresh = 2", "{path}: unknown key 'policies.thresh'", None),
         ("jobs = 3\njobs = 4", "{path} is not TOML: Cannot overwrite a value (at line 2, column 9)", {}),
         ("jobs = 3\n[limits\n", "{path} is not TOML: ", {}),
         ("jobs = " + "9" * 5000, "{path} is not TOML: ", {}),
@@ -128,12 +128,6 @@ def test_a_file_that_is_no_text_or_can_not_be_read_is_refused(write: Write, load
     path.mkdir()
     with pytest.raises(ConfigError, match="can't be read: Is a directory"):
         load()
-
-
-def test_sections_of_the_environment_that_are_not_supported_are_refused_too(load: Load) -> None:
-    with pytest.raises(ConfigError, match="ACISTORE_POLICIES: ") as raised:
-        load(ACISTORE_POLICIES="[]")
-    assert raised.value.next_step == "unset ACISTORE_POLICIES"
 
 
 def test_an_unknown_flag_of_the_library_is_refused(load: Load) -> None:

@@ -18,7 +18,7 @@ from tests.trust.directories import Directories
 def test_no_directories_no_keys(directories: Directories, warnings: pytest.LogCaptureFixture) -> None:
     assert directories.store.keys_for("example.com/app") == ()
     assert directories.store.all_keys() == ()
-    assert directories.store.everything_trusted() == ()
+    assert directories.store.rules_for(None).keys == ()
     assert warnings.records == []
 
 
@@ -151,7 +151,7 @@ def test_everything_trusted(
     directories.put("system", "example.org/deep/down", other)
     directories.put("system", "example.net", stranger)
     directories.mask("user", "example.net", stranger)
-    found = [(key.fingerprint, key.place.prefix) for key in directories.store.everything_trusted()]
+    found = [(key.fingerprint, key.place.prefix) for key in directories.store.rules_for(None).keys]
     assert found == [
         (release.fingerprint, None),
         (release.fingerprint, "example.com"),

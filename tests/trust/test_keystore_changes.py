@@ -3,13 +3,17 @@
 import json
 import os
 import stat
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from acistore.config import Limits
 from acistore.errors import FileUnusable, InvalidName, KeyNotFound, KeyRefused, UsageError
-from acistore.trust.keys import shown_fingerprint
+from acistore.fingerprints import shown_fingerprint
+from acistore.trust import changes, durable
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
 from tests.trust.directories import Directories
@@ -101,7 +105,7 @@ def test_named_key_that_is_not_in_the_file_is_refused(
     assert not directories.config.local_config.exists()
 
 
-@pytest.mark.parametrize("fingerprint", ["", "0123456789abcdef", "x" * 40, "0" * 64])
+@pytest.mark.parametrize("fingerprint", ["", "0123456789abcdef", "x" * 40, "0" * 41])
 def test_half_a_fingerprint_names_no_key_to_add(
     directories: Directories, release: SigningKey, fingerprint: str
 ) -> None:
@@ -125,13 +129,15 @@ def test_keys_past_their_time_are_refused_and_nothing_is_added(
     assert not directories.config.local_config.exists()
 
 
-def test_two_versions_of_a_key_in_a_file_are_refused(directories: Directories, maker: KeyMaker) -> None:
+def test_two_versions_of_a_key_in_a_file_become_one(directories: Directories, maker: KeyMaker) -> None:
     key = maker.key("Renewed <renewed@example.com>", at=LONG_AGO)
     material = key.public()
     key.expire("30y", at="20200601T000000")
-    with pytest.raises(KeyRefused) as caught:
-        directories.store.add(material + key.public(), prefix="example.com", source="key", layer="local")
-    assert "twice" in caught.value.message
+    for order in (material + key.public(), key.public() + material):
+        (added,) = directories.store.add(order, prefix="example.com", source="key", layer="local")
+        assert added.expires_at == datetime(2050, 5, 25, tzinfo=UTC)
+        (listed,) = directories.store.all_keys()
+        assert listed.key == added
 
 
 def test_secret_keys_and_large_files_are_refused(directories: Directories, release: SigningKey) -> None:
@@ -181,6 +187,47 @@ def test_file_where_a_directory_should_be_is_told(directories: Directories, rele
     with pytest.raises(FileUnusable):
         directories.store.add(release.public(), prefix=inside, source="key", layer="local")
     assert set(directories.trusted(inside)) == {release.fingerprint}
+
+
+def test_of_several_at_once_none_is_lost(
+    directories: Directories, release: SigningKey, other: SigningKey, stranger: SigningKey
+) -> None:
+    def add(key: SigningKey, prefix: str) -> object:
+        return directories.store.add(key.public(), prefix=prefix, source=prefix, layer="local")
+
+    jobs = [(key, prefix) for key in (release, other, stranger) for prefix in ("a", "b", "c")]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        list(pool.map(lambda job: add(*job), jobs))
+    listed = directories.store.all_keys()
+    assert len(listed) == len(jobs)
+    assert all(each.origin and each.origin.source == each.place.prefix for each in listed)
+
+
+def test_unfinished_files_are_never_among_the_keys(
+    directories: Directories, release: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def watched(file: Path, path: Path) -> None:
+        seen.extend(
+            each for each in (directories.config.local_config / "trustedkeys").rglob("*") if each.is_file()
+        )
+        durable.move(file, path)
+
+    monkeypatch.setattr(changes, "move", watched)
+    directories.store.add(release.public(), prefix="a", source="k", layer="local")
+    directories.store.mask(release.fingerprint, prefix="b", layer="local")
+    assert seen == [directories.place("local", "a", release.fingerprint)]
+
+
+def test_the_keys_may_lie_in_another_file_system(directories: Directories, release: SigningKey) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (Path(elsewhere) / "keys").mkdir()
+        directories.config.local_config.mkdir()
+        (directories.config.local_config / "trustedkeys").symlink_to(Path(elsewhere) / "keys")
+        directories.store.add(release.public(), prefix="a", source="k", layer="local")
+        assert set(directories.trusted("a")) == {release.fingerprint}
+        assert [path.name for path in Path(elsewhere).iterdir()] == ["keys"]
 
 
 # Origins
@@ -279,7 +326,7 @@ def test_tail_that_fits_several_keys_removes_none(directories: Directories, rele
     assert set(directories.trusted("example.com")) == {release.fingerprint}
 
 
-@pytest.mark.parametrize("tail", ["", "89abcdef", "0123456789abcde", "x" * 16, "0" * 41])
+@pytest.mark.parametrize("tail", ["", "89abcdef", "0123456789abcde", "x" * 16, "0" * 65])
 def test_short_tail_is_refused(directories: Directories, tail: str) -> None:
     with pytest.raises(UsageError):
         directories.store.remove(tail)

@@ -1,13 +1,14 @@
 """The verdict over an image: every refusal with real signatures, and what several of them say together."""
 
-import io
 import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from acistore.config import Policy
 from acistore.errors import (
     BadSignature,
     ExpiredKey,
@@ -19,11 +20,13 @@ from acistore.errors import (
     UntrustedSigner,
     WeakSignature,
 )
-from acistore.trust.keys import Place, TrustedKey, shown_fingerprint
-from acistore.trust.openpgp import Keyring
-from acistore.trust.packets import Signature, read_key_blocks, read_signatures
+from acistore.fingerprints import shown_fingerprint
+from acistore.trust.keys import Place, TrustedKey
+from acistore.trust.openpgp.packets import Signature, read_key_blocks, read_signatures
 from acistore.trust.policy import Verdict, judge, judge_issuers
-from acistore.trust.results import SignatureResult
+from acistore.trust.rules import Rules
+from acistore.trust.schemes import Verification
+from acistore.trust.signatures import SignatureResult
 from tests.gpg import KeyMaker, SigningKey
 
 DATA = b"an image"
@@ -36,13 +39,18 @@ def trusted(key: SigningKey, prefix: str | None = "example.com") -> TrustedKey:
     return TrustedKey(block, Place(key.fingerprint, prefix, "local", Path("/etc/acistore") / key.fingerprint))
 
 
+def rules(keys: Iterable[TrustedKey], name: str | None = NAME, **policy: Any) -> Rules:
+    return Rules(name, tuple(keys), Policy(**policy))
+
+
 def results_of(material: bytes, keys: Iterable[TrustedKey]) -> tuple[SignatureResult, ...]:
-    with Keyring(key.block for key in keys) as keyring:
-        return keyring.verify(read_signatures(material), io.BytesIO(DATA))
+    with Verification(read_signatures(material), [key.block for key in keys]) as verification:
+        verification.feed(DATA)
+        return verification.finish()
 
 
 def verdict_over(material: bytes, *keys: TrustedKey) -> Verdict:
-    return judge(IMAGE, NAME, results_of(material, keys), keys)
+    return judge(IMAGE, rules(keys), results_of(material, keys))
 
 
 def refusal_of(material: bytes, *keys: TrustedKey) -> NotTrusted:
@@ -59,19 +67,19 @@ def refusal_of(material: bytes, *keys: TrustedKey) -> NotTrusted:
 
 def test_issuer_that_is_trusted_passes(release: SigningKey, other: SigningKey, stranger: SigningKey) -> None:
     keys = [trusted(release), trusted(other)]
-    assert judge_issuers(IMAGE, NAME, read_signatures(other.sign(DATA)), keys) is None
+    assert judge_issuers(IMAGE, rules(keys), read_signatures(other.sign(DATA))) is None
     both = read_signatures(stranger.sign(DATA) + release.sign(DATA))
-    assert judge_issuers(IMAGE, NAME, both, keys) is None
+    assert judge_issuers(IMAGE, rules(keys), both) is None
 
 
 def test_issuer_may_be_a_subkey(maker: KeyMaker) -> None:
     key = maker.key("Subkey <subkey@example.com>", usage="cert")
     key.add_subkey()
-    assert judge_issuers(IMAGE, NAME, read_signatures(key.sign(DATA)), [trusted(key)]) is None
+    assert judge_issuers(IMAGE, rules([trusted(key)]), read_signatures(key.sign(DATA))) is None
 
 
 def test_no_key_for_the_name(release: SigningKey) -> None:
-    error = judge_issuers(IMAGE, NAME, read_signatures(release.sign(DATA)), [])
+    error = judge_issuers(IMAGE, rules([]), read_signatures(release.sign(DATA)))
     assert isinstance(error, NoTrustedKey)
     assert error.message == "example.com/app:1.0 can't be checked: no key is trusted for this name"
     assert error.facts == {
@@ -80,13 +88,13 @@ def test_no_key_for_the_name(release: SigningKey) -> None:
     }
     fingerprint = release.fingerprint.upper()
     assert error.next_step == f"acistore trust add --prefix example.com/app --fingerprint {fingerprint}"
-    nameless = judge_issuers("./app.aci", None, read_signatures(release.sign(DATA)), [])
+    nameless = judge_issuers("./app.aci", rules([], None), read_signatures(release.sign(DATA)))
     assert isinstance(nameless, NoTrustedKey)
     assert "no key is trusted for anything" in nameless.message
 
 
 def test_signer_that_is_not_trusted_is_named(release: SigningKey, stranger: SigningKey) -> None:
-    error = judge_issuers(IMAGE, NAME, read_signatures(stranger.sign(DATA)), [trusted(release)])
+    error = judge_issuers(IMAGE, rules([trusted(release)]), read_signatures(stranger.sign(DATA)))
     assert isinstance(error, UntrustedSigner)
     assert error.message == "example.com/app:1.0 is signed by a key that is not trusted for this name"
     assert error.facts["signed by"] == shown_fingerprint(stranger.fingerprint)
@@ -102,19 +110,19 @@ def test_signer_known_by_key_id_alone(release: SigningKey) -> None:
 
     keys = [trusted(release)]
     # Several keys may have the same ID: the check after the download decides.
-    assert judge_issuers(IMAGE, NAME, [signature(release.fingerprint[-16:])], keys) is None
-    error = judge_issuers(IMAGE, NAME, [signature("0123456789abcdef")], keys)
+    assert judge_issuers(IMAGE, rules(keys), [signature(release.fingerprint[-16:])]) is None
+    error = judge_issuers(IMAGE, rules(keys), [signature("0123456789abcdef")])
     assert isinstance(error, UntrustedSigner)
     assert error.facts["signed by"] == "key ID 0123 4567 89AB CDEF"
     assert error.next_step == "acistore trust add --prefix example.com/app"
-    anonymous = judge_issuers(IMAGE, NAME, [signature(None)], keys)
+    anonymous = judge_issuers(IMAGE, rules(keys), [signature(None)])
     assert isinstance(anonymous, UntrustedSigner)
     assert anonymous.facts["signed by"] == "nobody by name"
 
 
 def test_long_lists_are_cut(release: SigningKey) -> None:
     signatures = [Signature(b"", None, f"{number:016x}", "SHA512", None, None) for number in range(8)]
-    error = judge_issuers(IMAGE, NAME, signatures, [trusted(release)])
+    error = judge_issuers(IMAGE, rules([trusted(release)]), signatures)
     assert error is not None
     assert error.facts["signed by"].endswith("0004, and 3 more")
 
@@ -126,11 +134,13 @@ def test_good_signature_admits(release: SigningKey) -> None:
     verdict = verdict_over(release.sign(DATA, at="20240229T120000"), trusted(release))
     assert verdict.raise_if_refused() is verdict
     assert verdict.admitted
-    assert verdict.fingerprint == release.fingerprint
-    assert verdict.signer == release.user_id
-    assert verdict.rule == "example.com"
-    assert verdict.signed_at == datetime(2024, 2, 29, 12, tzinfo=UTC)
-    assert verdict_over(release.sign(DATA), trusted(release, None)).rule == "root"
+    [signer] = verdict.signers
+    assert signer.fingerprint == release.fingerprint
+    assert signer.user_id == release.user_id
+    assert signer.rule == "example.com"
+    assert signer.signed_at == datetime(2024, 2, 29, 12, tzinfo=UTC)
+    [signer] = verdict_over(release.sign(DATA), trusted(release, None)).signers
+    assert signer.rule == "root"
 
 
 def test_no_key_admits_nothing(release: SigningKey) -> None:
@@ -154,7 +164,7 @@ def test_key_that_has_expired(expired: SigningKey) -> None:
     error = refusal_of(expired.sign(DATA, at="20200601T000000"), trusted(expired))
     assert isinstance(error, ExpiredKey)
     assert error.facts["expired"].startswith("2020-12-31 ")
-    assert error.next_step == "acistore trust add --prefix example.com KEYFILE"
+    assert error.next_step == f"acistore trust refresh --prefix example.com {expired.fingerprint.upper()}"
 
 
 def test_subkey_that_has_expired(maker: KeyMaker) -> None:
@@ -163,7 +173,7 @@ def test_subkey_that_has_expired(maker: KeyMaker) -> None:
     error = refusal_of(key.sign(DATA, at="20200601T000000"), trusted(key, None))
     assert isinstance(error, ExpiredKey)
     assert error.facts["expired"].startswith("2020-12-31 ")
-    assert error.next_step == "acistore trust add --root KEYFILE"
+    assert error.next_step == f"acistore trust refresh --root {key.fingerprint.upper()}"
 
 
 def test_key_that_was_revoked(maker: KeyMaker) -> None:
@@ -228,9 +238,11 @@ def test_several_signatures_give_one_verdict_in_any_order(
     results = {one: results_of(one, keys) for one in (good, bad, strange, strange_and_bad, old, weak)}
     for material, error in expected:
         for order in itertools.permutations(material):
-            verdict = judge(IMAGE, NAME, [result for one in order for result in results[one]], keys)
+            verdict = judge(IMAGE, rules(keys), [result for one in order for result in results[one]])
             assert verdict.error is None if error is None else type(verdict.error) is error
-            assert verdict.fingerprint == (release.fingerprint if error is None else None)
+            assert [each.fingerprint for each in verdict.signers] == (
+                [release.fingerprint] if error is None else []
+            )
 
 
 # An image that tells its name later
@@ -239,19 +251,20 @@ def test_several_signatures_give_one_verdict_in_any_order(
 def test_name_that_is_known_later_is_judged_with_the_same_results(release: SigningKey, other: SigningKey) -> None:
     everything = [trusted(release, "example.com"), trusted(other, "example.org")]
     results = results_of(release.sign(DATA), everything)
-    assert judge("./app.aci", None, results, everything).admitted
-    assert judge("./app.aci", "example.com/app", results, everything[:1]).rule == "example.com"
-    error = judge("./app.aci", "example.org/app", results, everything[1:]).error
+    assert judge("./app.aci", rules(everything, None), results).admitted
+    [signer] = judge("./app.aci", rules(everything[:1]), results).signers
+    assert signer.rule == "example.com"
+    error = judge("./app.aci", rules(everything[1:], "example.org/app"), results).error
     assert isinstance(error, UntrustedSigner)
     assert error.message == "./app.aci is signed by a key that is not trusted for this name"
     assert error.next_step is not None
     assert "--prefix example.org/app" in error.next_step
-    assert isinstance(judge("./app.aci", "example.net/app", results, []).error, NoTrustedKey)
+    assert isinstance(judge("./app.aci", rules([], "example.net/app"), results).error, NoTrustedKey)
 
 
 def test_nameless_image_by_a_stranger(release: SigningKey, stranger: SigningKey) -> None:
     keys = [trusted(release)]
-    error = judge("./app.aci", None, results_of(stranger.sign(DATA), keys), keys).error
+    error = judge("./app.aci", rules(keys, None), results_of(stranger.sign(DATA), keys)).error
     assert isinstance(error, UntrustedSigner)
     assert error.message == "./app.aci is signed by a key that is not trusted for any name"
     assert error.next_step is not None

@@ -2,19 +2,33 @@
 
 Pure and strict, and no cryptography: nothing read here is proven, gpg does that (`openpgp`). What gpg is
 given are the very packets found here, so that the two can't read the same bytes differently. Rules: RFC 4880,
-sections 4.2 (packets), 5.2 (signatures), 6.2 (armor), 11.1 (keys), 12.2 (fingerprints).
+sections 5.2 (signatures), 5.5 (key packets), 11.1 (keys), 12.2 (fingerprints); those below are `framing`'s.
 """
 
-import base64
-import binascii
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from acistore.errors import KeyRefused, MalformedSignature
+from acistore.trust.keys import Scheme
+from acistore.trust.openpgp.framing import (
+    KEY_LABEL,
+    MESSAGE_TAGS,
+    SIGNATURE_LABEL,
+    Malformed,
+    all_packets,
+    areas,
+    armored,
+    exactly,
+    numbers_of,
+    packet_header,
+    packets_of,
+    subpackets,
+)
 
 _log = logging.getLogger("acistore.trust")
 
@@ -30,30 +44,32 @@ DIGESTS = {
     14: "SHA3-512",
 }
 
-_WHITE = b" \t\r\n\f\v"
-
 _SIGNATURE, _SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY = 2, 5, 6, 7
 _MARKER, _TRUST, _USER_ID, _PUBLIC_SUBKEY, _USER_ATTRIBUTE = 10, 12, 13, 14, 17
-_MESSAGE_TAGS = {3, 4, 8, 9, 11, 18}
 # A keyring file of GnuPG has its own notes between the packets; they say nothing to anybody else.
 _NOTES = {_MARKER, _TRUST}
 _PARTS_OF_A_KEY = {_PUBLIC_SUBKEY, _USER_ID, _USER_ATTRIBUTE, _SIGNATURE}
 
-_SIGNATURE_LABEL = b"PGP SIGNATURE"
-_KEY_LABEL = b"PGP PUBLIC KEY BLOCK"
-_WHAT_ELSE = {
-    b"PGP SIGNATURE": "a signature",
-    b"PGP PUBLIC KEY BLOCK": "a public key",
-    b"PGP PRIVATE KEY BLOCK": "a secret key",
-    b"PGP SIGNED MESSAGE": "a clear-signed text",
-    b"PGP MESSAGE": "a message with its content",
-}
+# Wherever it stands, also where it begins no armor: somebody has copied what nobody should see.
+_SECRET_LABEL = re.compile(rb"BEGIN PGP (PRIVATE|SECRET) KEY")
 
-_ARMOR_BEGIN = re.compile(rb"^-----BEGIN (PGP [A-Z0-9 ,/]+)-----[ \t\r]*$", re.MULTILINE)
-_ARMOR_HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*: ?.*")
+# Of one file. More are nobody's need, and each costs gpg a check.
+_MOST_SIGNATURES = 100
+_MOST_KEYS = 1000
+_MOST_PARTS = 1000
+# Octets of the subpackets that a signature has in one place; gpg takes no more.
+_LARGEST_AREA = 10_000
 
 _BINARY_DOCUMENT, _TEXT_DOCUMENT = 0x00, 0x01
 _CREATED, _EXPIRES_AFTER, _ISSUER_KEY_ID, _ISSUER_FINGERPRINT = 2, 3, 16, 33
+
+# How many numbers a signature of each algorithm consists of, and a key. Keys on curves are more than numbers.
+_DSA, _ECDH = 17, 18
+_NUMBERS_OF_SIGNATURES = {1: 1, 3: 1, _DSA: 2, 19: 2, 22: 2}
+_NUMBERS_OF_KEYS = {1: 2, 2: 2, 3: 2, 16: 3, _DSA: 4}
+_CURVES = {_ECDH, 19, 22}
+# Whose points are plain octets, and may begin with zeros: Ed448 and X448.
+_POINTS_OF_OCTETS = {bytes.fromhex("2b6571"), bytes.fromhex("2b656f")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,10 @@ class Signature:
     created_at: datetime | None
     expires_at: datetime | None
 
+    @property
+    def scheme(self) -> Scheme:
+        return "openpgp"
+
     def claims(self, fingerprint: str) -> bool:
         """Whether this may be by the key (or subkey) with that fingerprint."""
         if self.fingerprint is not None:
@@ -87,64 +107,90 @@ class KeyBlock:
     packets: bytes
 
     @property
-    def armored(self) -> bytes:
-        """The one key as an armored block, the format of a file in the trust store."""
+    def parts(self) -> tuple[str, ...]:
+        """The fingerprints of the primary key and of all that claim to be its subkeys."""
+        return (self.fingerprint, *self.subkeys)
+
+    @property
+    def created_at(self) -> datetime:
+        """When the primary key says it was made."""
+        _, start, _ = packet_header(self.packets, 0)
+        return datetime.fromtimestamp(int.from_bytes(self.packets[start + 1 : start + 5], "big"), UTC)
+
+    @property
+    def scheme(self) -> Scheme:
+        return "openpgp"
+
+    @property
+    def as_file(self) -> bytes:
+        """The one key as an armored block."""
         return armored(self.packets)
 
 
-class _Malformed(Exception):
-    """What is wrong with the bytes, as the end of a sentence."""
-
-
 def read_signatures(material: bytes) -> tuple[Signature, ...]:
-    """The signatures of a detached signature file, armored or binary, at least one.
+    """The signatures of a detached signature file, armored or binary: at least one, at most 100.
 
     Several may follow one another, in one armored block or in several; white space around them is all else
     that there may be. A signature over text is refused, since it would hold for other bytes too (line ends,
     trailing blanks). Raises MalformedSignature.
     """
     try:
-        found = tuple(_signature(body, packet) for tag, body, packet in _signature_packets(material))
+        packets = islice(_signature_packets(material), _MOST_SIGNATURES + 1)
+        found = tuple(_signature(body, packet) for _, body, packet in packets)
+        if len(found) > _MOST_SIGNATURES:
+            raise Malformed(f"it holds more than {_MOST_SIGNATURES} signatures")
         if not found:
-            raise _Malformed("it is empty")
-    except _Malformed as error:
+            raise Malformed("it is empty")
+    except Malformed as error:
         raise MalformedSignature(f"not a detached OpenPGP signature: {error}") from None
     return found
 
 
 def read_key_blocks(material: bytes) -> tuple[KeyBlock, ...]:
-    """The public keys of a file, armored (one block or several, with text between) or binary, at least one.
+    """The public keys of a file, armored (one block or several, with text between) or binary: at least one, at
+    most 1000.
 
-    The same key twice in the same words counts once. Keys of versions other than 4 are left out with a
-    warning. Raises KeyRefused: not keys, or secret ones among them.
+    The same key twice in the same words counts once. Keys of versions other than 4, and those whose numbers are
+    not written as they should be, are left out with a warning. Raises KeyRefused: not keys, or secret ones among
+    them.
     """
     try:
         blocks = tuple(dict.fromkeys(_key_blocks(_key_packets(material))))
         if not blocks:
-            raise _Malformed("there is no key in it")
-    except _Malformed as error:
+            raise Malformed("there is no key in it that can be used")
+    except Malformed as error:
         raise KeyRefused(f"not an OpenPGP public key: {error}") from None
     return blocks
 
 
-def armored(packets: bytes) -> bytes:
-    """An armored public key block (RFC 4880, section 6.2) around packets."""
-    lines = re.findall(rb".{1,64}", base64.b64encode(packets))
-    first, last = (b"-----" + word + b" " + _KEY_LABEL + b"-----" for word in (b"BEGIN", b"END"))
-    return b"\n".join([first, b"", *lines, b"=" + base64.b64encode(_checksum(packets)), last, b""])
+def claimed(blocks: Iterable[KeyBlock], signatures: Sequence[Signature]) -> list[KeyBlock]:
+    """The keys that signatures claim to be by; what others there are is no matter, and gpg needs not see them."""
+    return [block for block in blocks if any(each.claims(part) for part in block.parts for each in signatures)]
+
+
+def dsa_orders(block: KeyBlock) -> dict[str, int]:
+    """The length, in bits, of the subgroup that each DSA key of a block works in, by fingerprint."""
+    keys = [body for tag, body, _ in packets_of(block.packets) if tag in (_PUBLIC_KEY, _PUBLIC_SUBKEY)]
+    return {
+        _fingerprint(body): int.from_bytes(numbers_of(body, 6, 2)[0][1][:2], "big")
+        for body in keys
+        if body[:1] == b"\x04" and body[5:6] == bytes([_DSA])
+    }
 
 
 def _signature_packets(material: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    for packet in _all_packets(material, _SIGNATURE_LABEL, text_between=False):
-        if packet[0] in _MESSAGE_TAGS:
-            raise _Malformed("it is a message with its content, signed or encrypted")
+    for packet in all_packets(material, SIGNATURE_LABEL, text_between=False):
+        if packet[0] in MESSAGE_TAGS:
+            raise Malformed("it is a message with its content, signed or encrypted")
         if packet[0] != _SIGNATURE:
-            raise _Malformed(f"it holds a packet of type {packet[0]}")
+            raise Malformed(f"it holds a packet of type {packet[0]}")
         yield packet
 
 
 def _key_packets(material: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    for packet in _all_packets(material, _KEY_LABEL, text_between=True):
+    if _SECRET_LABEL.search(material):
+        raise _secret_key()
+    for packet in all_packets(material, KEY_LABEL, text_between=True):
         if packet[0] in (_SECRET_KEY, _SECRET_SUBKEY):
             raise _secret_key()
         if packet[0] not in _NOTES:
@@ -159,195 +205,126 @@ def _secret_key() -> KeyRefused:
     )
 
 
-def _all_packets(material: bytes, label: bytes, *, text_between: bool) -> Iterator[tuple[int, bytes, bytes]]:
-    start = material.lstrip(_WHITE)
-    if not start:
-        return
-    if start[0] & 0x80:
-        yield from _packets(start)
-        return
-    for block in _armored_blocks(start, label, text_between=text_between):
-        yield from _packets(block)
-
-
-def _packets(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Tag, body and the whole of each packet, up to the end or to trailing white space."""
-    position = 0
-    while position < len(data):
-        if not data[position] & 0x80:
-            if data[position:].strip(_WHITE):
-                raise _Malformed("there is something else after it")
-            return
-        tag, start, length = _packet_header(data, position)
-        if start + length > len(data):
-            raise _Malformed("it is cut off")
-        yield tag, data[start : start + length], data[position : start + length]
-        position = start + length
-
-
-def _packet_header(data: bytes, position: int) -> tuple[int, int, int]:
-    """Tag, where the body starts, its length. Lengths left open belong to messages, which are not wanted."""
-    first = data[position]
-    if first & 0x40:
-        length, start = _length(data, position + 1)
-        return first & 0x3F, start, length
-    width = 1 << (first & 3)
-    tag, start = (first >> 2) & 0xF, position + 1 + width
-    if width == 8:
-        if tag in _MESSAGE_TAGS:
-            raise _Malformed("it is a message with its content, signed or encrypted")
-        raise _Malformed("a packet has no length")
-    return tag, start, int.from_bytes(_exactly(data, position + 1, width), "big")
-
-
-def _length(data: bytes, position: int) -> tuple[int, int]:
-    """A length of new packets and of subpackets, and where it ends."""
-    first = _exactly(data, position, 1)[0]
-    if first < 192:
-        return first, position + 1
-    if first < 224:
-        return ((first - 192) << 8) + _exactly(data, position + 1, 1)[0] + 192, position + 2
-    if first == 255:
-        return int.from_bytes(_exactly(data, position + 1, 4), "big"), position + 5
-    raise _Malformed("a packet comes in parts, as only messages do")
-
-
-def _exactly(data: bytes, position: int, count: int) -> bytes:
-    piece = data[position : position + count]
-    if len(piece) < count:
-        raise _Malformed("it is cut off")
-    return piece
-
-
-def _armored_blocks(text: bytes, label: bytes, *, text_between: bool) -> Iterator[bytes]:
-    position, found = 0, False
-    while begin := _ARMOR_BEGIN.search(text, position):
-        if begin[1] == b"PGP PRIVATE KEY BLOCK" and label == _KEY_LABEL:
-            raise _secret_key()
-        if begin[1] != label:
-            raise _Malformed(f"it is {_WHAT_ELSE.get(begin[1], 'something else')}")
-        end = re.compile(rb"^-----END " + label + rb"-----[ \t\r]*$", re.MULTILINE).search(text, begin.end())
-        if end is None:
-            raise _Malformed("it is cut off")
-        if text[position : begin.start()].strip(_WHITE) and not text_between:
-            raise _Malformed("there is something else before it")
-        yield _unarmored(text[begin.end() : end.start()])
-        position, found = end.end(), True
-    if text[position:].strip(_WHITE) and not (found and text_between):
-        raise _Malformed("there is something else after it" if found else "there is none in it")
-
-
-def _unarmored(block: bytes) -> bytes:
-    """The bytes of an armored block, from what stands between its first and its last line."""
-    # The block begins with the end of the BEGIN line, so the first line here is always empty.
-    lines = [line.strip(_WHITE) for line in block.split(b"\n")][1:]
-    while lines and lines[0]:
-        if _ARMOR_HEADER.fullmatch(lines.pop(0)) is None:
-            raise _Malformed("its armor has no empty line after the headers")
-    body = [line for line in lines if line]
-    checksum = body.pop()[1:] if body and body[-1].startswith(b"=") else None
-    try:
-        data = base64.b64decode(b"".join(body), validate=True)
-        if checksum is not None and base64.b64decode(checksum, validate=True) != _checksum(data):
-            raise _Malformed("the checksum of its armor is wrong")
-    except binascii.Error:
-        raise _Malformed("its armor is damaged") from None
-    return data
-
-
-def _crc24_table() -> list[int]:
-    table = []
-    for value in range(256):
-        crc = value << 16
-        for _ in range(8):
-            crc = (crc << 1) ^ (0x1864CFB if crc & 0x800000 else 0)
-        table.append(crc)
-    return table
-
-
-_CRC24_TABLE = _crc24_table()
-
-
-def _checksum(data: bytes) -> bytes:
-    """The CRC-24 of RFC 4880, section 6.1."""
-    crc = 0xB704CE
-    for byte in data:
-        crc = ((crc << 8) & 0xFFFFFF) ^ _CRC24_TABLE[(crc >> 16) ^ byte]
-    return crc.to_bytes(3, "big")
-
-
 def _signature(body: bytes, packet: bytes) -> Signature:
-    version = _exactly(body, 0, 1)[0]
+    version = exactly(body, 0, 1)[0]
     if version == 4:
         return _signature_v4(body, packet)
     if version == 3:
-        _check_kind(_exactly(body, 2, 1)[0])
-        created_at = datetime.fromtimestamp(int.from_bytes(_exactly(body, 3, 4), "big"), UTC)
-        digest = _digest(_exactly(body, 16, 1)[0])
-        return Signature(packet, None, _exactly(body, 7, 8).hex(), digest, created_at, None)
-    raise _Malformed(f"signatures of version {version} are not supported")
+        _check_kind(exactly(body, 2, 1)[0])
+        created_at = datetime.fromtimestamp(int.from_bytes(exactly(body, 3, 4), "big"), UTC)
+        _check_numbers_of_signature(body, 19, exactly(body, 15, 1)[0])
+        digest = _digest(exactly(body, 16, 1)[0])
+        return Signature(packet, None, exactly(body, 7, 8).hex(), digest, created_at, None)
+    raise Malformed(f"signatures of version {version} are not supported")
 
 
 def _signature_v4(body: bytes, packet: bytes) -> Signature:
-    _check_kind(_exactly(body, 1, 1)[0])
-    hashed_size = int.from_bytes(_exactly(body, 4, 2), "big")
-    hashed = list(_subpackets(_exactly(body, 6, hashed_size)))
-    unhashed_size = int.from_bytes(_exactly(body, 6 + hashed_size, 2), "big")
-    unhashed = list(_subpackets(_exactly(body, 8 + hashed_size, unhashed_size)))
+    _check_kind(exactly(body, 1, 1)[0])
+    *places, end = areas(body)
+    if max(map(len, places)) > _LARGEST_AREA:
+        raise Malformed(f"it has subpackets of more than {_LARGEST_AREA} bytes")
+    hashed, unhashed = (list(subpackets(area)) for area in places)
+    _check_numbers_of_signature(body, end + 2, body[2])
     # The first of several counts, and what is signed over comes first; the issuer often stands outside of it.
     claims = dict(reversed([*hashed, *unhashed]))
     signed = dict(reversed(hashed))
     issuer = claims.get(_ISSUER_FINGERPRINT, b"")
     fingerprint = issuer[1:].hex() if len(issuer) == 21 and issuer[0] == 4 else None
-    key_id = fingerprint[-16:] if fingerprint else claims.get(_ISSUER_KEY_ID, b"").hex() or None
+    named = claims.get(_ISSUER_KEY_ID, b"")
+    key_id = fingerprint[-16:] if fingerprint else named.hex() if len(named) == 8 else None
     created_at = expires_at = None
-    if created := signed.get(_CREATED):
-        created_at = datetime.fromtimestamp(int.from_bytes(created[:4], "big"), UTC)
-        if lifetime := int.from_bytes(signed.get(_EXPIRES_AFTER, b"")[:4], "big"):
+    if created := _seconds(signed.get(_CREATED, b"")):
+        created_at = datetime.fromtimestamp(created, UTC)
+        if lifetime := _seconds(signed.get(_EXPIRES_AFTER, b"")):
             expires_at = created_at + timedelta(seconds=lifetime)
     return Signature(packet, fingerprint, key_id, _digest(body[3]), created_at, expires_at)
 
 
+def _seconds(content: bytes) -> int:
+    """What a subpacket with a time says; like gpg, nothing when that is too short."""
+    return int.from_bytes(content[:4], "big") if len(content) >= 4 else 0
+
+
+def _check_numbers_of_signature(body: bytes, start: int, algorithm: int) -> None:
+    """Whether a signature ends with the numbers that make it one."""
+    if (count := _NUMBERS_OF_SIGNATURES.get(algorithm)) is not None:
+        _, end = numbers_of(body, start, count)
+        if end != len(body):
+            raise Malformed("there is something behind its numbers")
+
+
 def _check_kind(kind: int) -> None:
     if kind == _TEXT_DOCUMENT:
-        raise _Malformed("it is made over text, and would hold for an image with other line ends too")
+        raise Malformed("it is made over text, and would hold for an image with other line ends too")
     if kind != _BINARY_DOCUMENT:
-        raise _Malformed(f"it is a signature of type 0x{kind:02x}, not one over a file")
+        raise Malformed(f"it is a signature of type 0x{kind:02x}, not one over a file")
 
 
 def _digest(number: int) -> str:
     return DIGESTS.get(number, f"digest {number}")
 
 
-def _subpackets(area: bytes) -> Iterator[tuple[int, bytes]]:
-    position = 0
-    while position < len(area):
-        length, position = _subpacket_length(area, position)
-        content = _exactly(area, position, length)
-        if not content:
-            raise _Malformed("a subpacket is empty")
-        yield content[0] & 0x7F, content[1:]
-        position += length
-
-
-def _subpacket_length(area: bytes, position: int) -> tuple[int, int]:
-    # Unlike those of packets, two-octet lengths of subpackets go up to a first octet of 254.
-    first = area[position]
-    if 224 <= first < 255:
-        return ((first - 192) << 8) + _exactly(area, position + 1, 1)[0] + 192, position + 2
-    return _length(area, position)
-
-
 def _key_blocks(packets: Iterator[tuple[int, bytes, bytes]]) -> Iterator[KeyBlock]:
-    for primary, parts in _grouped(packets):
+    for number, (primary, parts) in enumerate(_grouped(packets)):
+        if number == _MOST_KEYS:
+            raise Malformed(f"there are more than {_MOST_KEYS} keys in it")
         version = primary[0] if primary else 0
         if version != 4:
             _log.warning("an OpenPGP key of version %d is left out: only version 4 is supported", version)
             continue
-        subkeys = tuple(
-            _fingerprint(body) for tag, body, _ in parts if tag == _PUBLIC_SUBKEY and body[:1] == b"\x04"
-        )
-        yield KeyBlock(_fingerprint(primary), subkeys, b"".join(packet for _, _, packet in parts))
+        subkeys = [body for tag, body, _ in parts if tag == _PUBLIC_SUBKEY and body[:1] == b"\x04"]
+        try:
+            for body in (primary, *subkeys):
+                _check_numbers_of_key(body)
+            _check_burden(primary, parts)
+        except Malformed as error:
+            _log.warning("OpenPGP key %s is left out: %s", _fingerprint(primary), error)
+            continue
+        everything = b"".join(packet for _, _, packet in parts)
+        yield KeyBlock(_fingerprint(primary), tuple(map(_fingerprint, subkeys)), everything)
+
+
+def _check_numbers_of_key(body: bytes) -> None:
+    """Whether a key is written in the one way that it should be.
+
+    gpg reads more than that, writes the numbers anew, and so may come to another fingerprint than stands here: to
+    that of somebody else's key. What is of an algorithm that isn't known is none that gpg checks signatures with.
+    """
+    algorithm, start = exactly(body, 5, 1)[0], 6
+    plain_octets = False
+    if algorithm in _CURVES:
+        size = exactly(body, start, 1)[0]
+        plain_octets = exactly(body, start + 1, size) in _POINTS_OF_OCTETS
+        start += 1 + size
+    elif algorithm not in _NUMBERS_OF_KEYS:
+        return
+    numbers, end = numbers_of(body, start, _NUMBERS_OF_KEYS.get(algorithm, 1))
+    if algorithm == _ECDH:
+        end += 1 + exactly(body, end, 1)[0]
+    lengths = [(int.from_bytes(each[:2], "big"), int.from_bytes(each[2:], "big").bit_length()) for each in numbers]
+    if end != len(body) or not (plain_octets or all(told == found for told, found in lengths)):
+        raise Malformed("its numbers are not written as they should be")
+
+
+def _check_burden(primary: bytes, parts: list[tuple[int, bytes, bytes]]) -> None:
+    """Whether what gpg has to check in a key is bounded: whatever may be its own, not what others say of it."""
+    key_id = bytes.fromhex(_fingerprint(primary))[-8:]
+    own = sum(tag != _SIGNATURE or _may_be_by(key_id, body) for tag, body, _ in parts)
+    if own > _MOST_PARTS:
+        raise Malformed(f"it has more than {_MOST_PARTS} user IDs, subkeys and signatures of its own")
+
+
+def _may_be_by(key_id: bytes, body: bytes) -> bool:
+    """Whether a signature in a key names that issuer, anywhere, or can't be read."""
+    if body[:1] != b"\x04":
+        return True
+    try:
+        hashed, unhashed, _ = areas(body)
+        found = [*subpackets(hashed), *subpackets(unhashed)]
+    except Malformed:
+        return True
+    issuers = [content[-8:] for kind, content in found if kind in (_ISSUER_KEY_ID, _ISSUER_FINGERPRINT)]
+    return key_id in issuers or not issuers
 
 
 def _grouped(
@@ -363,15 +340,15 @@ def _grouped(
         elif parts and packet[0] in _PARTS_OF_A_KEY:
             parts.append(packet)
         elif packet[0] == _SIGNATURE:
-            raise _Malformed("it is a signature")
+            raise Malformed("it is a signature")
         else:
-            raise _Malformed(f"it holds a packet of type {packet[0]}")
+            raise Malformed(f"it holds a packet of type {packet[0]}")
     if parts:
         yield parts[0][1], parts
 
 
 def _fingerprint(body: bytes) -> str:
     if len(body) > 0xFFFF:
-        raise _Malformed("a key is too large")
+        raise Malformed("a key is too large")
     prefix = b"\x99" + len(body).to_bytes(2, "big")
     return hashlib.sha1(prefix + body, usedforsecurity=False).hexdigest()

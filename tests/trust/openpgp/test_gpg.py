@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from acistore.errors import KeyRefused
-from acistore.trust.openpgp import Keyring, read_keys
-from acistore.trust.packets import read_key_blocks, read_signatures
-from acistore.trust.results import SignatureResult, Status
+from acistore.trust.openpgp.gpg import Keyring, read_keys
+from acistore.trust.openpgp.packets import read_key_blocks, read_signatures
+from acistore.trust.signatures import SignatureResult, Status
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
 
@@ -240,7 +240,7 @@ def test_key_is_described(maker: KeyMaker) -> None:
     (subkey,) = found.subkeys
     assert (subkey.fingerprint, subkey.algorithm, subkey.bits) == (signing, "rsa", 2048)
     assert (subkey.capabilities, subkey.expired, subkey.revoked) == ("s", True, False)
-    assert read_keys(found.block.armored) == (found,)
+    assert read_keys(found.block.as_file) == (found,)
 
 
 def test_state_of_keys(maker: KeyMaker, expired: SigningKey) -> None:

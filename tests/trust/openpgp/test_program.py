@@ -3,14 +3,16 @@
 import io
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from acistore.errors import ProgramMissing
-from acistore.trust.openpgp import Keyring, read_keys
-from acistore.trust.packets import Signature, read_key_blocks, read_signatures
-from acistore.trust.results import Status, read_results
+from acistore.trust.openpgp.gpg import Keyring, read_keys
+from acistore.trust.openpgp.packets import Signature, read_key_blocks, read_signatures
+from acistore.trust.openpgp.results import read_results
+from acistore.trust.signatures import Status
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
 
@@ -172,7 +174,7 @@ def test_key_past_its_time_makes_no_good_signature_whatever_gpg_says(maker: KeyM
         lines = [("NEWSIG", ""), ("GOODSIG", f"{fingerprint[-16:]} x"), ("VALIDSIG", proof)]
         signature = Signature(b"", key.fingerprint, key.fingerprint[-16:], "SHA512", None, None)
         (found,) = read_keys(key.public())
-        (result,) = read_results(lines, [signature], {key.fingerprint: found})
+        (result,) = read_results(lines, [signature], {key.fingerprint: found}, datetime.now(UTC))
         assert result.status is status
 
 

@@ -1,0 +1,93 @@
+"""Why something would be decided: the keys that speak for a name or don't, and the verdict over a signature."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from acistore.errors import NotTrusted
+from acistore.naming import covers
+from acistore.trust.check import SignatureCheck
+from acistore.trust.keys import Layer, PublicKey
+from acistore.trust.keystore import ListedKey, TrustStore
+from acistore.trust.policy import Verdict
+from acistore.trust.refusals import shown_time
+from acistore.trust.rules import Rules
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedKey:
+    """A key file that has a say for a name: whether its key is accepted, and why or why not.
+
+    `prefix` is None for a root key.
+    """
+
+    key: PublicKey
+    prefix: str | None
+    layer: Layer
+    accepted: bool
+    why: str
+
+
+def explain_keys(name: str, trust: TrustStore) -> tuple[ExplainedKey, ...]:
+    """Every key that lies where keys for an AC name lie, those that are accepted first. Raises InvalidName,
+    ProgramMissing."""
+    rules = trust.rules_for(name)
+    explained = [
+        ExplainedKey(each.key, each.place.prefix, each.place.layer, *_judged(each, rules))
+        for each in trust.all_keys()
+        if each.place.prefix is None or covers(each.place.prefix, name)
+    ]
+    return tuple(sorted(explained, key=lambda each: not each.accepted))
+
+
+def _judged(listed: ListedKey, rules: Rules) -> tuple[bool, str]:
+    key, place = listed.key, listed.place
+    in_force = next((each.place for each in rules.keys if each.fingerprint == key.fingerprint), None)
+    if in_force is None:
+        return False, f"masked for {rules.name}"
+    if in_force.path != place.path:
+        return False, f"overridden by the same key for {in_force.rule} in the {in_force.layer} layer"
+    problem = next(_problems(key, rules), None)
+    return problem is None, problem or ("a root key" if place.prefix is None else f"trusted for {place.prefix}")
+
+
+def _problems(key: PublicKey, rules: Rules) -> Iterator[str]:
+    if key.revoked:
+        yield "revoked by its owner"
+    if key.expired:
+        yield f"expired {shown_time(key.expires_at)}"
+    if not rules.policy.counts(key.fingerprint):
+        yield f"not among the keys of the policy for {rules.policy.prefix or 'all names'}"
+    if key.is_weak(key.fingerprint):
+        yield f"too short: {key.bits} bits"
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedSignature:
+    """What would be decided over an image with this signature. `admitted` is None when only the issuer could be
+    judged; `refusal` is why not, as far as that is known."""
+
+    admitted: bool | None
+    refusal: NotTrusted | None
+    verdict: Verdict | None
+
+
+def explain_signature(
+    name: str, signature: bytes, image: BinaryIO | None, trust: TrustStore, *, called: str
+) -> ExplainedSignature:
+    """Judges a file of signatures for an AC name: over an image, as it is served, or else its issuers alone.
+
+    `called` is what the image is called in the refusal. Raises InvalidName, ProgramMissing.
+    """
+    try:
+        with SignatureCheck(called, name, [signature], trust) as check:
+            if image is None:
+                return ExplainedSignature(None, None, None)
+            while piece := image.read(_PIECE):
+                check.feed(piece)
+            check.finish()
+            return ExplainedSignature(True, None, check.verdict(name))
+    except NotTrusted as error:
+        return ExplainedSignature(None if image is None else False, error, None)

@@ -10,28 +10,33 @@ from acistore.version import __version__
 
 if TYPE_CHECKING:
     from acistore import errors, keys
-    from acistore.config import Config
+    from acistore.config import Config, Policy
     from acistore.discovery import Resolver
     from acistore.errors import AcistoreError
     from acistore.fetch import Fetched, Fetcher, Outcome
+    from acistore.keys import Confirm
     from acistore.manifest import ImageManifest
     from acistore.naming import ImageID, ImageName
     from acistore.net.client import Client
     from acistore.progress import Meter, Progress
     from acistore.store import Store, StoredImage
     from acistore.trust.keystore import TrustStore
+    from acistore.trust.offers import Offer
 
 __all__ = [
     "AcistoreError",
     "Client",
     "Config",
+    "Confirm",
     "Fetched",
     "Fetcher",
     "ImageID",
     "ImageManifest",
     "ImageName",
     "Meter",
+    "Offer",
     "Outcome",
+    "Policy",
     "Progress",
     "Resolver",
     "Store",
@@ -46,13 +51,16 @@ _HOMES = {
     "AcistoreError": "errors",
     "Client": "net.client",
     "Config": "config",
+    "Confirm": "keys",
     "Fetched": "fetch",
     "Fetcher": "fetch",
     "ImageID": "naming",
     "ImageManifest": "manifest",
     "ImageName": "naming",
     "Meter": "progress",
+    "Offer": "trust.offers",
     "Outcome": "fetch",
+    "Policy": "config",
     "Progress": "progress",
     "Resolver": "discovery",
     "Store": "store",

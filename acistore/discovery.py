@@ -58,11 +58,16 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an image and its signature are. `page` is the page that says so, empty when it isn't known."""
+    """Where an image and its signature are. `page` is the page that says so, empty when it isn't known.
+
+    `signature_url` is of an OpenPGP signature, as the specification has it; an SSH signature lies beside the image
+    likewise, with `aci.sig` for `{ext}`.
+    """
 
     image_url: str
     signature_url: str
     page: str = ""
+    ssh_signature_url: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def render(template: str, name: ImageName, *, quoted: bool = False) -> Endpoint 
         known = {**values, "ext": extension}
         return _PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), template)
 
-    endpoint = Endpoint(rendered("aci"), rendered("aci.asc"))
+    endpoint = Endpoint(rendered("aci"), rendered("aci.asc"), ssh_signature_url=rendered("aci.sig"))
     return None if _PLACEHOLDER.search(endpoint.image_url) else endpoint
 
 

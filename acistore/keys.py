@@ -1,19 +1,30 @@
 """Where key material comes from: the page of a name, a URL, a file. What to think of it is the trust room's."""
 
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 from acistore.config import Config
 from acistore.discovery import Resolver
 from acistore.errors import EndpointNotFound, FileUnusable, LimitExceeded
+from acistore.fingerprints import shown_fingerprint
 from acistore.naming import ImageName
 from acistore.net.client import Client
-from acistore.trust.keys import shown_fingerprint
 from acistore.trust.keystore import TrustStore
+from acistore.trust.offers import Offer, choose
+from acistore.trust.places import default_layer
+
+__all__ = [
+    "Confirm",
+    "KeyMaterial",
+    "Offer",
+    "default_layer",
+    "discover_keys",
+    "read_key",
+    "trust_discovered_keys",
+]
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +35,14 @@ class KeyMaterial:
 
     source: str
     material: bytes
+
+
+class Confirm(Protocol):
+    """Asks the person who decides what is trusted. A fetch has the thread ask that waits for its outcomes."""
+
+    def trust(self, offers: Sequence[Offer], prefix: str, layer: str) -> bool:
+        """Whether all these keys are to be trusted for a name and what is below it, and kept in that layer."""
+        ...
 
 
 def discover_keys(
@@ -37,11 +56,11 @@ def discover_keys(
     with client_for(_for_keys(config)) as client:
         urls = Resolver(client).resolve_keys(name)
         for url in urls:
-            if not _is_url(url):
+            if not is_url(url):
                 log.warning(
                     "the key %s, which the page of %s names, is not fetched: it is no https URL", url, name.name
                 )
-        fetchable = [url for url in urls if _is_url(url)]
+        fetchable = [url for url in urls if is_url(url)]
         if not fetchable:
             found = {"found": urls[0]}
             raise EndpointNotFound(f"no key that can be fetched was found for {name.name}", facts=found)
@@ -53,7 +72,7 @@ def read_key(source: str, config: Config) -> KeyMaterial:
 
     URLs as for `discover_keys`. Raises FileUnusable, ResourceNotFound, LimitExceeded, NetworkError.
     """
-    if not _is_url(source):
+    if not is_url(source):
         return _read_key_file(Path(source), config)
     with Client(_for_keys(config)) as client:
         return _fetch_key(source, client)
@@ -76,7 +95,8 @@ def _read_key_file(path: Path, config: Config) -> KeyMaterial:
     return KeyMaterial(str(path.absolute()), material)
 
 
-def _is_url(source: str) -> bool:
+def is_url(source: str) -> bool:
+    """Whether a source is fetched; else it is a path."""
     return source.lower().startswith(("https://", "http://"))
 
 
@@ -94,28 +114,19 @@ def trust_discovered_keys(
     KeyRefused.
     """
     masked = trust.masked_for(name.name)
-    for found in discover_keys(name, config, client_for=client_for):
-        keys = {key.fingerprint for key in trust.inspect(found.material)}
-        for fingerprint in keys & masked:
-            log.warning("key %s is masked for %s, and stays so", shown_fingerprint(fingerprint), name.name)
-        if not keys - masked:
-            continue
-        for key in trust.add(
-            found.material,
-            prefix=name.name,
-            source=found.source,
-            layer=default_layer(),
-            only=keys - masked,
-        ):
+    offers, _ = choose(trust.offers(discover_keys(name, config, client_for=client_for)), ())
+    for fingerprint in sorted({key.fingerprint for offer in offers for key in offer.keys} & masked):
+        log.warning("key %s is masked for %s, and stays so", shown_fingerprint(fingerprint), name.name)
+    unmasked = [
+        Offer(offer.source, tuple(key for key in offer.keys if key.fingerprint not in masked)) for offer in offers
+    ]
+    trust.trust(unmasked, prefix=name.name, layer=default_layer())
+    for offer in unmasked:
+        for key in offer.keys:
             log.warning(
                 "key %s %s is trusted for %s from now on, because %s says so",
                 shown_fingerprint(key.fingerprint),
                 key.user_id or "",
                 name.name,
-                found.source,
+                offer.source,
             )
-
-
-def default_layer() -> Literal["local", "user"]:
-    """Where a key is kept unless something else is said: for the machine by root, for oneself by others."""
-    return "local" if os.geteuid() == 0 else "user"

@@ -2,9 +2,10 @@
 
 A Debian image (debootstrap, as gzip), signed by gpg and served by nginx over TLS on loopback, is fetched into an
 empty store; then again, unchanged. Side by side, in turn, with what a shell would do with the same checks: curl,
-`gpg --verify`, `gzip -dc | sha512sum`, one after another (the floor), and the same with `tar -x`. Whole processes,
-started cold: wall seconds, MB/s of the image as served, and the largest process's peak memory. Figures are
-medians; the ratio is taken pair by pair.
+`gpg --verify`, `gzip -dc | sha512sum`, one after another (the floor), and the same with `tar -x`; and with an SSH
+signature in place of gpg's, for which the shell has `ssh-keygen -Y verify`. Whole processes, started cold: wall
+seconds, MB/s of the image as served, and the largest process's peak memory. Figures are medians; ratios are taken
+pair by pair.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import trustme
@@ -24,6 +26,7 @@ from acistore.trust.keystore import TrustStore
 from benchmarks.processes import Run, checking, measured
 from tests.gpg import KeyMaker
 from tests.rootfs import debian_tar
+from tests.ssh import SshKeyMaker
 from tests.web import WebSite
 
 HOST = "localhost"
@@ -43,8 +46,14 @@ def main() -> None:
         web.put(HOST, "debian.aci.asc", key.sign(served))
         url = f"https://{HOST}:{web.tls_port}/debian.aci"
         config = Config(dir=top / "store", system_config=top / "s", local_config=top / "l", user_config=top / "u")
-        TrustStore.open(config).add(key.public(), prefix="example.com", source="benchmark", layer="local")
         (top / "key.asc").write_bytes(key.public())
+        ssh_key = SshKeyMaker(top).key()
+        web.put(HOST, "debian.aci.sig", ssh_key.sign(served))
+        (top / "allowed").write_bytes(b"release " + ssh_key.public())
+        trust = TrustStore.open(config)
+        trust.add(key.public(), prefix="example.com", source="benchmark", layer="local")
+        by_ssh = replace(config, local_config=top / "ssh")
+        TrustStore.open(by_ssh).add(ssh_key.public(), prefix="example.com", source="benchmark", layer="local")
         environment = checking(top, Path(web.environ["SSL_CERT_FILE"]))
         print(
             f"image: {len(served) / 1e6:.1f} MB as served; {os.cpu_count()} cores; {options.runs} runs, in turn\n"
@@ -60,6 +69,11 @@ def main() -> None:
             ),
             "acistore fetch": (lambda: _clear(config.dir), _acistore("-q", "fetch", url)),
             "acistore fetch, unchanged": (lambda: None, _acistore("-q", "fetch", url)),
+            "curl, ssh-keygen, gzip | sha512sum": (lambda: _clear(top / "work"), _shell_by_ssh(url)),
+            "acistore fetch, signed by SSH": (
+                lambda: _clear(config.dir),
+                _acistore("-q", "--local-config", str(by_ssh.local_config), "fetch", url),
+            ),
         }
         runs: dict[str, list[Run]] = {name: [] for name in contestants}
         for number in range(options.runs + 1):
@@ -91,6 +105,16 @@ def _shell(url: str, consumer: str) -> list[str]:
         curl -sSf -o image.aci {url} -o image.aci.asc {url}.asc
         gpg --quiet --batch --no-autostart --trust-model always --verify image.aci.asc image.aci 2>/dev/null
         gzip -dc image.aci | {consumer}
+    """
+    return ["bash", "-c", script]
+
+
+def _shell_by_ssh(url: str) -> list[str]:
+    script = f"""
+        set -euo pipefail
+        curl -sSf -o image.aci {url} -o image.aci.sig {url}.sig
+        ssh-keygen -q -Y verify -f ../allowed -I release -n acistore -s image.aci.sig <image.aci
+        gzip -dc image.aci | sha512sum >/dev/null
     """
     return ["bash", "-c", script]
 

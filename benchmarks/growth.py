@@ -100,7 +100,7 @@ def _add_passing(store: Store, age: timedelta) -> StoredImage:
     """One more image, last used so long ago."""
     moment = datetime.now(UTC) - age
     archive = io.BytesIO(synthetic.image(next(PASSING)))
-    return store.add(archive, admit=lambda _id, _manifest: Admission("unverified", moment))
+    return store.add(archive, admit=lambda _id, _manifest: [Admission("unverified", moment)])
 
 
 # --- the runs

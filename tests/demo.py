@@ -49,6 +49,8 @@ def main() -> None:
         fetch_and_look(operator, archive)
         break_off(operator, web, authority)
         refuse(operator, web, maker, archive)
+        go_back(operator, web, key)
+        judge_again(operator, key)
         remove_and_collect(operator)
         serve(web, key, archive)
         operator.run("-q", "fetch", NAME, shown=False)
@@ -119,8 +121,8 @@ def serve(web: WebSite, key: SigningKey, archive: bytes) -> int:
     return len(served)
 
 
-def make_image(name: ImageName) -> bytes:
-    """What `tar` makes of a manifest and a root file system."""
+def make_image(name: ImageName, size: int = IMAGE_SIZE) -> bytes:
+    """What `tar` makes of a manifest and a root file system of about that many bytes."""
     manifest = {
         "acKind": "ImageManifest",
         "acVersion": "0.8.11",
@@ -132,7 +134,7 @@ def make_image(name: ImageName) -> bytes:
     image = TOP / "image"
     (image / "rootfs").mkdir(parents=True)
     (image / "manifest").write_text(json.dumps(manifest))
-    copy_own_files(image / "rootfs", IMAGE_SIZE)
+    copy_own_files(image / "rootfs", size)
     command = ["tar", "--numeric-owner", "-C", str(image), "-cf", "-", "manifest", "rootfs"]
     archive = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     shutil.rmtree(image)
@@ -147,6 +149,7 @@ def find_and_trust(operator: Operator, key: SigningKey) -> None:
     say("Trust", "is given to a key for a name, after its fingerprint was compared with the publisher's own word.")
     operator.run("trust", "add", "--prefix", NAME, "--fingerprint", key.fingerprint)
     operator.run("trust", "list")
+    operator.run("trust", "explain", NAME)
 
 
 def fetch_and_look(operator: Operator, archive: bytes) -> None:
@@ -192,6 +195,19 @@ def refuse(operator: Operator, web: WebSite, maker: KeyMaker, archive: bytes) ->
     stranger = maker.key("Somebody else <somebody@example.org>")
     web.put(HOST, f"{PLACE}.aci.asc", stranger.sign(evil))
     operator.run("fetch", NAME, code=4)
+
+
+def go_back(operator: Operator, web: WebSite, key: SigningKey) -> None:
+    say("Or serves", "an old image, with all its holes, that the publisher did sign once.")
+    serve(web, key, make_image(ImageName.parse(f"{NAME}:0.9").for_this_machine(), size=1 << 20))
+    operator.run("fetch", NAME, code=4)
+
+
+def judge_again(operator: Operator, key: SigningKey) -> None:
+    say("A key is put out of use:", "which images has it let in, that would not be admitted today?")
+    operator.run("trust", "mask", "--prefix", NAME, "--layer", "user", key.fingerprint)
+    operator.run("verify", "--trust", code=4)
+    operator.run("trust", "unmask", "--prefix", NAME, key.fingerprint)
 
 
 def remove_and_collect(operator: Operator) -> None:

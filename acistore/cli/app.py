@@ -163,6 +163,12 @@ def _keys_of_files(decorated: Decorated) -> Decorated:
     metavar="TOML",
     help='What holds for one host: [{name = "example.com", ca_file = "…"}]. No passwords: those go into files.',
 )
+@option(
+    "--policies",
+    cls=ConfigurationOption,
+    metavar="TOML",
+    help='What is demanded of the images of a name: [{prefix = "example.com", threshold = 2}].',
+)
 @option("--json/--no-json", help="Print results and errors as JSON. May also stand after the command.")
 @option("-q", "--quiet/--no-quiet", help="Print no progress, warnings or notes: errors alone.")
 @option("-v", "--verbose/--no-verbose", help="Say what is done, and why.")

@@ -5,7 +5,7 @@ import click
 from acistore.cli.output import table
 from acistore.cli.parameters import Command
 from acistore.cli.session import Session
-from acistore.config import OPTIONS, TABLES, Config, Host, Mirror, shown_values, write_table
+from acistore.config import OPTIONS, TABLES, Config, Table, shown_values, write_table
 from acistore.config.paths import unreadable
 
 
@@ -14,9 +14,9 @@ from acistore.config.paths import unreadable
 def config(session: Session) -> None:
     """Show the configuration in force, and where each value was set: by a flag, a variable, a file, or not at all.
 
-    A value is written as in acistore.toml; mirrors and hosts have a line each, in the order in which they are
-    looked at. Passwords are hidden. Told on stderr are the files that were looked for, and which authorities,
-    client certificates and keys are named that can't be read.
+    A value is written as in acistore.toml; mirrors, hosts and policies have a line each, the strongest first.
+    Passwords are hidden. Told on stderr are the files that were looked for, and which authorities, client
+    certificates and keys are named that can't be read.
 
     \b
       acistore config
@@ -48,7 +48,7 @@ def _rows_of_tables(configuration: Config) -> list[tuple[str, str, str]]:
     room = max(len(option.name) for option in OPTIONS)
     rows = []
     for name in TABLES:
-        tables: tuple[Mirror | Host, ...] = configuration.value(name)
+        tables: tuple[Table, ...] = configuration.value(name)
         rows += [(name.ljust(room), write_table(each), each.origin) for each in tables]
         if not tables:
             rows.append((name.ljust(room), "[]", configuration.origins[name]))

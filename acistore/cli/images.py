@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -10,8 +11,9 @@ import acistore
 from acistore.cli.completion import complete_images
 from acistore.cli.output import StdoutClosed, facts
 from acistore.cli.parameters import Command, checking, option, some_images
-from acistore.cli.progress import put_away
-from acistore.cli.session import Session
+from acistore.cli.progress import Progress, put_away
+from acistore.cli.session import Session, somebody_can_answer
+from acistore.cli.trust.review import question, review
 from acistore.config import PULL_POLICIES
 from acistore.config.values import POSITIVE_NUMBER
 from acistore.errors import UsageError
@@ -54,7 +56,12 @@ def _document(found: "Discovery") -> dict[str, object]:
         "name": found.name.name,
         "labels": found.name.labels,
         "images": [
-            {"url": each.image_url, "signature_url": each.signature_url, "page": each.page}
+            {
+                "url": each.image_url,
+                "signature_url": each.signature_url,
+                "ssh_signature_url": each.ssh_signature_url,
+                "page": each.page,
+            }
             for each in found.endpoints
         ],
         "keys": found.keys,
@@ -66,6 +73,7 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
     for endpoint in found.endpoints:
         yield "image", endpoint.image_url
         yield "signature", endpoint.signature_url
+        yield "or by SSH", endpoint.ssh_signature_url
     for key in found.keys:
         yield "key", key
     if pages:
@@ -80,8 +88,8 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
     metavar="FILE|URL",
     type=click.Path(),
     help=(
-        "The signature of the one image that is fetched. By default where discovery says, or .asc behind the "
-        "image's URL or path."
+        "The signature of the one image that is fetched, of OpenPGP or SSH. By default where discovery says, or "
+        ".asc (OpenPGP) or .sig (SSH) behind the image's URL or path."
     ),
 )
 @option(
@@ -107,6 +115,10 @@ def _lines(found: "Discovery", *, pages: bool) -> Iterator[tuple[str, str]]:
         "review."
     ),
 )
+@option(
+    "--allow-downgrade/--no-allow-downgrade",
+    help="Take an image without a version though it is older than the one that was last admitted so.",
+)
 @click.pass_obj
 def fetch(
     session: Session,
@@ -117,6 +129,7 @@ def fetch(
     no_cache: bool,
     jobs: str | None,
     trust_keys_from_https: bool,
+    allow_downgrade: bool,
 ) -> int:
     """Fetch images with their dependencies into the store, and print one image ID a line.
 
@@ -144,7 +157,9 @@ def fetch(
             trust,
             config,
             progress=progress,
+            confirm=_Confirm(session, progress) if somebody_can_answer() else None,
             trust_keys_from_https=trust_keys_from_https,
+            allow_downgrade=allow_downgrade,
             no_cache=no_cache,
         )
         results = _Results(session, images)
@@ -160,6 +175,19 @@ def fetch(
                         results.interrupted(kept=store.spool.is_kept)
                 raise
     return results.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Confirm:
+    """Shows keys that were found to the person at the terminal, and asks."""
+
+    session: Session
+    progress: Progress
+
+    def trust(self, offers: Sequence["acistore.keys.Offer"], prefix: str, layer: str) -> bool:
+        with put_away(self.progress):
+            self.session.output.say(review(offers, prefix, layer))
+            return self.session.ask(question(offers, prefix))
 
 
 class _Results:

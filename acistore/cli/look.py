@@ -24,7 +24,7 @@ from acistore.cli.output import (
 from acistore.cli.parameters import Command, any_images, one_image, option
 from acistore.cli.session import Session
 from acistore.errors import ImageNotFound
-from acistore.trust.keys import shown_fingerprint
+from acistore.fingerprints import shown_fingerprint
 
 if TYPE_CHECKING:
     from acistore.manifest import App
@@ -265,12 +265,19 @@ def _summary(image: "acistore.StoredImage", store: "acistore.Store") -> list[tup
     ]
 
 
+_UNPROVEN = {"unsigned": "it had no signature, which the policy of its name allowed"}
+
+
 def _admission(admission: "Admission") -> Iterator[tuple[str, str]]:
+    """Who has vouched for an image, when, for which rule, and from where it came then."""
+    origin = f" from {admission.url}" if admission.url else ""
+    yield admission.verdict, f"{moment(admission.admitted_at)}{origin}"
     if admission.fingerprint is None:
-        yield admission.verdict, f"{moment(admission.admitted_at)}, its signature was not checked"
+        yield "", _UNPROVEN.get(admission.verdict, "its signature was not checked")
     else:
+        at = f", {moment(admission.signed_at)}" if admission.signed_at else ""
+        yield "", f"signed by {admission.signer or 'nobody by name'}{at}"
         place = "every name" if admission.rule == "root" else admission.rule
-        yield admission.verdict, f'{moment(admission.admitted_at)}, signed by "{admission.signer}"'
         yield "", f"with {shown_fingerprint(admission.fingerprint)}, trusted for {place}"
     if admission.insecure:
         yield "", f"while these checks were off: {', '.join(admission.insecure)}"

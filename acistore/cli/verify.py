@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -12,21 +12,27 @@ from acistore.cli.output import Output, count, facts, size
 from acistore.cli.parameters import Command, any_images, option
 from acistore.cli.progress import Progress, put_away
 from acistore.cli.session import Session, holds_store, somebody_can_answer
-from acistore.errors import StoreDamaged, StoreNotFound, UsageError
+from acistore.errors import NotTrusted, StoreDamaged, StoreNotFound, UsageError
 
 if TYPE_CHECKING:
     from acistore.fetch.repair import Repaired
     from acistore.store.records import Rebuilt, VerifyReport
 
 _REPAIR = "acistore verify --repair"
+_Refused: TypeAlias = "tuple[acistore.StoredImage, NotTrusted]"
 
 
 @click.command(cls=Command, short_help="Check that the store holds what was stored, and mend it.")
 @any_images
 @option("--repair/--no-repair", help="Mend what is damaged: the whole store is checked.")
 @option("--yes/--no-yes", help="Do not ask before dropping images that can't be mended.")
+@option(
+    "--trust/--no-trust",
+    "rejudge",
+    help="Judge the images by the keys and policies of today, too, and name those that would not be admitted.",
+)
 @click.pass_obj
-def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) -> int:
+def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool, rejudge: bool) -> int:
     """Read images in full and compare them with the SHA-512 that is their ID.
 
     Without IMAGE everything is checked: the database, every pack, every image. On damage the report names what
@@ -36,9 +42,13 @@ def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) 
     where their images came from. An image that can't be mended, pinned or not, is dropped, after a question or
     with --yes. To fetch it from somewhere else mends it as well.
 
+    With --trust the images are also judged by what is trusted today: whose key was removed, or has expired or been
+    revoked since, is named, and the exit code is 4 if nothing is damaged. Nothing is removed.
+
     \b
       acistore verify
       acistore verify example.com/app:1.0
+      acistore verify --trust
       acistore verify --repair
     """
     if repair and images:
@@ -50,29 +60,66 @@ def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool) 
         raise StoreNotFound(
             f"there is no store in {directory}", next_step="check --dir; a first acistore fetch makes one"
         )
-    return _repair(session, yes=yes) if repair else _verify(session, images)
+    if repair and rejudge:
+        raise UsageError("--repair mends, and --trust judges: one at a time", next_step=f"{_REPAIR}, then --trust")
+    return _repair(session, yes=yes) if repair else _verify(session, images, rejudge=rejudge)
 
 
-def _verify(session: Session, images: Sequence[str]) -> int:
+def _verify(session: Session, images: Sequence[str], *, rejudge: bool) -> int:
     code = 0
     with session.existing_store() as store, session.progress() as progress:
+        chosen: list[acistore.StoredImage] | None = None
         if images:
             found, code = session.try_each(images, store.get)
-            report = store.verify(list({image.key: image for image in found}.values()), progress=progress)
-        else:
-            report = store.verify(progress=progress)
+            chosen = list({image.key: image for image in found}.values())
+        report = store.verify(chosen, progress=progress)
+        not_admitted = _rejudged(session, store, chosen) if rejudge else []
     if session.output.json:
-        session.output.document(_document(report))
+        session.output.document(_document(report, not_admitted=not_admitted))
     elif report.images_checked or not code:
         _print_report(session.output, report)
+        _print_not_admitted(session.output, not_admitted)
+        if rejudge and not not_admitted:
+            session.output.line("all of them would be admitted today")
     if not report.ok:
         damage = _damage(report, next_step=_REPAIR)
         session.output.error(damage)
         code = code or damage.exit_code
+    if not_admitted:
+        refusal = _distrusted(not_admitted, report.images_checked)
+        session.output.error(refusal)
+        code = code or refusal.exit_code
     return code
 
 
-def _document(report: "VerifyReport", repaired: Iterable["acistore.StoredImage"] = ()) -> dict[str, object]:
+def _rejudged(
+    session: Session, store: "acistore.Store", images: "list[acistore.StoredImage] | None"
+) -> "list[_Refused]":
+    from acistore.fetch.rejudge import no_longer_admitted  # noqa: PLC0415 - what fetches is not needed to look
+
+    return no_longer_admitted(store, acistore.TrustStore.open(session.config()), images)
+
+
+def _print_not_admitted(output: Output, refused: "Iterable[_Refused]") -> None:
+    for image, refusal in refused:
+        output.line(f"{image.image_name} would not be admitted today")
+        why = refusal.message.removeprefix(f"{image.image_name} ")
+        output.lines(facts([("id", str(image.id)), ("why", why), *refusal.facts.items()]))
+
+
+def _distrusted(refused: "Sequence[_Refused]", checked: int) -> NotTrusted:
+    return NotTrusted(
+        f"{len(refused)} of {count(checked, 'image')} in the store would not be admitted today",
+        facts={str(image.id): str(image.image_name) for image, _ in refused},
+        next_step="acistore trust explain NAME says whose signatures count; acistore rm takes images out",
+    )
+
+
+def _document(
+    report: "VerifyReport",
+    repaired: Iterable["acistore.StoredImage"] = (),
+    not_admitted: "Iterable[_Refused]" = (),
+) -> dict[str, object]:
     return {
         "ok": report.ok,
         "images_checked": report.images_checked,
@@ -89,7 +136,10 @@ def _document(report: "VerifyReport", repaired: Iterable["acistore.StoredImage"]
         "repaired": [image.id for image in repaired],
         "dropped": [],
         "lost": [],
-        "not_admitted": [],
+        "not_admitted": [
+            {"id": image.id, "name": image.name, "why": refusal.message, "kind": type(refusal).__name__}
+            for image, refusal in not_admitted
+        ],
     }
 
 

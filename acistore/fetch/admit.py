@@ -1,6 +1,7 @@
 """The last questions before an image is recorded: is it the one asked for, may its signer sign for it?"""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import BinaryIO, cast
@@ -12,7 +13,7 @@ from acistore.fetch.signature import Claim
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID
 from acistore.progress import Meter, Progress
-from acistore.store import Admission, Remote, Store, StoredImage
+from acistore.store import Admission, LatestRule, Remote, Store, StoredImage
 
 
 class Admitter:
@@ -25,7 +26,14 @@ class Admitter:
         self._recall = recall
 
     def admit(
-        self, spool: BinaryIO, claim: Claim, asked: Asked, source: str, remote: Remote | None
+        self,
+        spool: BinaryIO,
+        claim: Claim,
+        asked: Asked,
+        source: str,
+        *,
+        remote: Remote | None = None,
+        latest: LatestRule | None = None,
     ) -> StoredImage:
         """Stores the image. Raises ImageMismatch, NotTrusted, ArchiveRefused, and CalledOff."""
         spool.seek(0, os.SEEK_END)
@@ -33,38 +41,44 @@ class Admitter:
         try:
             return self._store.add(
                 cast(BinaryIO, _Watched(spool, meter, self._recall)),
-                admit=partial(self._admission, claim, asked, source),
+                admit=partial(self._admissions, claim, asked, source),
                 remote=remote,
-                latest=asked.as_latest,
+                latest=latest,
                 limit=self._config.limits.unpacked_size,
             )
         finally:
             meter.done()
 
-    def _admission(
+    def _admissions(
         self, claim: Claim, asked: Asked, source: str, image_id: ImageID, manifest: ImageManifest
-    ) -> Admission:
+    ) -> Sequence[Admission]:
+        """Why the image is let in, a record for each signer. Raises ImageMismatch, NotTrusted."""
         asked.check(image_id, manifest)
         now = datetime.now(UTC)
         insecure = tuple(sorted(self._config.insecure_options))
         verdict = claim.verdict(manifest.name)
         if verdict is None:
-            return Admission("unverified", now, url=source, insecure=insecure)
+            return [Admission("unverified", now, url=source, insecure=insecure)]
         verdict.raise_if_refused()
-        return Admission(
-            "verified",
-            now,
-            scheme="openpgp",
-            fingerprint=verdict.fingerprint,
-            signing_fingerprint=verdict.signing_fingerprint,
-            signer=verdict.signer,
-            rule=verdict.rule,
-            signature_digest=claim.digest,
-            signed_at=verdict.signed_at,
-            signature_expires_at=verdict.expires_at,
-            url=source,
-            insecure=insecure,
-        )
+        if not verdict.signers:
+            return [Admission("unsigned", now, url=source, insecure=insecure)]
+        return [
+            Admission(
+                "verified",
+                now,
+                scheme=signer.scheme,
+                fingerprint=signer.fingerprint,
+                signing_fingerprint=signer.signing_fingerprint,
+                signer=signer.user_id,
+                rule=signer.rule,
+                signature_digest=claim.digest_of(signer),
+                signed_at=signer.signed_at,
+                signature_expires_at=signer.expires_at,
+                url=source,
+                insecure=insecure,
+            )
+            for signer in verdict.signers
+        ]
 
 
 class _Watched:

@@ -1,5 +1,6 @@
 """What was asked for: how the text that a person gives is read, and what an image must be to be the answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -7,8 +8,9 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from acistore.errors import FileUnusable, ImageMismatch, InvalidName, UsageError
 from acistore.manifest import Dependency, ImageManifest
 from acistore.naming import ImageID, ImageName, quoted
+from acistore.trust.keys import Scheme
 
-SIGNATURE_SUFFIX = ".asc"
+_SUFFIXES: Mapping[Scheme, str] = {"openpgp": ".asc", "ssh": ".sig"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,13 @@ def path_of(text: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def signature_beside(place: str) -> str:
-    """Where the signature of an image is unless something else is said: `.asc` behind its URL's path, or path."""
+def signatures_beside(place: str) -> Mapping[Scheme, str]:
+    """Where the signatures of an image are unless something else is said: `.asc` (OpenPGP) or `.sig` (SSH) behind
+    its URL's path, or path."""
     if not is_url(place):
-        return place + SIGNATURE_SUFFIX
+        return {scheme: place + suffix for scheme, suffix in _SUFFIXES.items()}
     parts = _split(place)
-    return urlunsplit(parts._replace(path=parts.path + SIGNATURE_SUFFIX))
+    return {scheme: urlunsplit(parts._replace(path=parts.path + suffix)) for scheme, suffix in _SUFFIXES.items()}
 
 
 def _split(url: str) -> SplitResult:

@@ -4,12 +4,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 # Seconds that threads have for clearing up once they were called off. What takes longer (a commit of half a
 # million rows) is left to itself: the store is whole whenever it ends.
@@ -65,6 +67,21 @@ class Recall:
             raise CalledOff
 
 
+class _Call:
+    """A call that another thread is to make, and where its result goes."""
+
+    def __init__(self, call: Callable[[], Answer], made: "Future[Answer]") -> None:
+        self._call = call
+        self._made: Future[Any] = made
+
+    def make(self) -> None:
+        """Makes it. What ends the program ends it here, not where the result was wanted."""
+        try:
+            self._made.set_result(self._call())
+        except Exception as error:  # noqa: BLE001 - raised where the result is wanted
+            self._made.set_exception(error)
+
+
 class Crew(Generic[Job, Result]):
     """At most `size` threads, made as they are needed. Leaving its `with` block calls them off."""
 
@@ -73,7 +90,7 @@ class Crew(Generic[Job, Result]):
         self._work = work
         self._recall = recall
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[tuple[Job, Result | BaseException]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[Job, Result | BaseException] | _Call] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._open = 0
 
@@ -101,12 +118,24 @@ class Crew(Generic[Job, Result]):
             thread.start()
 
     def next(self) -> tuple[Job, Result | Exception]:
-        """The next job that is finished, with its result or what it raised. Waits for one."""
-        job, result = self._finished.get()
+        """The next job that is finished, with its result or what it raised. Waits for one, and makes what calls
+        are asked for meanwhile."""
+        while isinstance(finished := self._finished.get(), _Call):
+            finished.make()
+        job, result = finished
         self._open -= 1
         if isinstance(result, BaseException) and not isinstance(result, Exception):
             raise result
         return job, result
+
+    def in_front(self, call: Callable[[], Answer]) -> Answer:
+        """Has something called by the thread that waits in `next`, for one of the crew: a person can only be asked
+        by the one that a Ctrl-C of theirs reaches. Raises what the call raises, and CalledOff."""
+        made: Future[Answer] = Future()
+        self._finished.put(_Call(call, made))
+        while not wait([made], _POLL).done:
+            self._recall.check()
+        return made.result()
 
     @property
     def has_room(self) -> bool:

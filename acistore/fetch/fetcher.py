@@ -16,7 +16,9 @@ from acistore.fetch.crew import Crew, Recall
 from acistore.fetch.fetched import Fetched, Outcome
 from acistore.fetch.held import Held
 from acistore.fetch.image import ImageFetcher
+from acistore.fetch.newcomers import Newcomers
 from acistore.fetch.tree import Tree
+from acistore.keys import Confirm
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.progress import Progress, Silent
@@ -30,8 +32,10 @@ class Fetcher:
     """Brings images into a store.
 
     `progress` is told what goes on, from several threads; `no_cache` asks every server again, past all caches;
+    `confirm` is asked about keys that were found, where a policy has them looked for;
     `trust_keys_from_https` trusts the keys that discovery finds for a name for which none is trusted yet: for the
-    names that are asked for, not for those of dependencies.
+    names that are asked for, not for those of dependencies. `allow_downgrade` takes as latest an image that is
+    older than the last.
     """
 
     def __init__(
@@ -41,14 +45,18 @@ class Fetcher:
         config: Config,
         *,
         progress: Progress | None = None,
+        confirm: Confirm | None = None,
         trust_keys_from_https: bool = False,
+        allow_downgrade: bool = False,
         no_cache: bool = False,
     ) -> None:
         self._store = store
         self._trust = trust
         self._config = config
         self._progress = progress or Silent()
+        self._confirm = confirm
         self._trust_keys_from_https = trust_keys_from_https
+        self._allow_downgrade = allow_downgrade
         self._no_cache = no_cache
 
     def fetch(
@@ -103,7 +111,6 @@ class Fetcher:
             return client
 
         with client_for(self._config) as client:
-            fetcher = self._image_fetcher(client, recall, client_for)
 
             def fetch_one(asked: Asked) -> Fetched:
                 is_root = asked in roots
@@ -116,6 +123,7 @@ class Fetcher:
                     )
 
             with Crew(self._config.jobs, fetch_one, recall) as crew:
+                fetcher = self._image_fetcher(client, recall, client_for, crew.in_front)
                 todo = dict(enumerate(read))
                 while todo:
                     for position, each in tuple(todo.items()):
@@ -129,18 +137,31 @@ class Fetcher:
                         tree.settle(*crew.next())
 
     def _image_fetcher(
-        self, client: Client, recall: Recall, client_for: Callable[[Config], Client]
+        self,
+        client: Client,
+        recall: Recall,
+        client_for: Callable[[Config], Client],
+        in_front: Callable[[Callable[[], bool]], bool],
     ) -> ImageFetcher:
         return ImageFetcher(
             self._store,
             self._trust,
             self._config,
             client,
-            client_for=client_for,
             held=Held(self._store, self._trust, self._config, no_cache=self._no_cache),
+            newcomers=Newcomers(
+                self._trust,
+                self._config,
+                client_for=client_for,
+                progress=self._progress,
+                recall=recall,
+                in_front=in_front,
+                confirm=self._confirm,
+                trust_keys_from_https=self._trust_keys_from_https,
+            ),
             progress=self._progress,
             recall=recall,
-            trust_keys_from_https=self._trust_keys_from_https,
+            allow_downgrade=self._allow_downgrade,
         )
 
 

@@ -1,14 +1,15 @@
 """What the store holds already, and whether it would be let in today as well."""
 
 import shlex
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from acistore.config import Config
-from acistore.errors import ImageNotFound, UntrustedSigner
+from acistore.errors import ImageNotFound, NotTrusted
 from acistore.fetch.asked import Asked
 from acistore.store import Remote, Store, StoredImage
-from acistore.trust.check import PastSignature, would_still_admit
 from acistore.trust.keystore import TrustStore
+from acistore.trust.today import Today
 
 
 class Held:
@@ -33,11 +34,10 @@ class Held:
                 return image, remote
         if policy != "never":
             return None
-        if candidates:
-            raise UntrustedSigner(
-                f"{asked.shown} is in the store, but no key that is trusted for it now has admitted it",
-                next_step=shlex.join(["acistore", "fetch", asked.shown]),
-            )
+        if candidates and (refusal := self._refusal(candidates[0][0])):
+            refusal.facts["in the store"] = str(candidates[0][0].id)
+            refusal.next_step = shlex.join(["acistore", "fetch", asked.shown])
+            raise refusal
         raise ImageNotFound(
             f"{asked.shown} is not in the store",
             next_step=shlex.join(["acistore", "fetch", "--pull-policy", "new", asked.shown]),
@@ -47,23 +47,23 @@ class Held:
         """What is known of a URL, unless caches are not wanted."""
         return None if self._no_cache else self._store.remote(url)
 
-    def is_admitted(self, image: StoredImage, signature_digest: bytes | None = None) -> bool:
-        """Whether a key that let the image in once would do so today.
+    def is_admitted(self, image: StoredImage, signature_digests: Collection[bytes] | None = None) -> bool:
+        """Whether what let the image in once would do so today.
 
-        With the digest of a signature, only an admission by that very signature counts.
+        With digests of files of signatures, only admissions by those very ones count; where there are none, what
+        came without a signature.
         """
+        return self._refusal(image, signature_digests) is None
+
+    def _refusal(self, image: StoredImage, digests: Collection[bytes] | None = None) -> NotTrusted | None:
         if "image" in self._config.insecure_options:
-            return True
-        signatures = {
-            PastSignature(
-                admission.fingerprint,
-                admission.signing_fingerprint or admission.fingerprint,
-                admission.signature_expires_at,
-            )
+            return None
+        past = [
+            admission
             for admission in self._store.admissions(image)
-            if admission.fingerprint and signature_digest in (None, admission.signature_digest)
-        }
-        return would_still_admit(signatures, image.name, self._trust, datetime.now(UTC))
+            if not digests or admission.signature_digest in digests
+        ]
+        return Today(self._trust, datetime.now(UTC)).refusal(str(image.image_name), image.name, past)
 
     def _fresh(self, asked: Asked, now: datetime) -> list[tuple[StoredImage, Remote | None]]:
         """What was found for this name or URL when it was last asked, if the server called it fresh until now."""

@@ -6,12 +6,11 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from threading import Lock
 
 from acistore.config import Config
 from acistore.discovery import Endpoint, Resolver
@@ -20,6 +19,7 @@ from acistore.errors import (
     ArchiveRefused,
     BadSignature,
     DiskFull,
+    DowngradeRefused,
     EndpointNotFound,
     ImageMismatch,
     ImageNotFound,
@@ -34,25 +34,25 @@ from acistore.errors import (
 )
 from acistore.events import course, tell
 from acistore.fetch.admit import Admitter
-from acistore.fetch.asked import Asked, is_path, is_url, path_of, signature_beside
+from acistore.fetch.asked import Asked, is_path, is_url, path_of
 from acistore.fetch.crew import Recall
 from acistore.fetch.fetched import Fetched
 from acistore.fetch.held import Held
+from acistore.fetch.latest import latest_rule
 from acistore.fetch.local import copy_in
+from acistore.fetch.newcomers import Newcomers
 from acistore.fetch.places import Failures, Mirrors
-from acistore.fetch.remotes import place_of, refreshed, remote_of, why_not_asked
+from acistore.fetch.remotes import known_signature, refreshed, remote_of, why_not_asked
 from acistore.fetch.signature import Claim, Place
-from acistore.keys import trust_discovered_keys
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.net.freshness import Validators
 from acistore.net.transfer import download
 from acistore.net.urls import shown
 from acistore.progress import Progress
-from acistore.store import Remote, Store, StoredImage
+from acistore.store import LatestRule, Remote, Store, StoredImage
 from acistore.store.spool import SpoolFile
 from acistore.trust.keystore import TrustStore
-from acistore.trust.policy import refuse_without_keys
 
 log = logging.getLogger(__name__)
 
@@ -79,31 +79,29 @@ class ImageFetcher:
         config: Config,
         client: Client,
         *,
-        client_for: Callable[[Config], Client],
         held: Held,
+        newcomers: Newcomers,
         progress: Progress,
         recall: Recall,
-        trust_keys_from_https: bool,
+        allow_downgrade: bool,
     ) -> None:
         self._store = store
         self._trust = trust
         self._config = config
         self._client = client
-        self._client_for = client_for
         self._held = held
+        self._newcomers = newcomers
         self._progress = progress
         self._recall = recall
         self._admitter = Admitter(store, config, progress, recall)
-        self._trust_keys_from_https = trust_keys_from_https
+        self._allow_downgrade = allow_downgrade
         self._resolver = Resolver(client)
         self._mirrors = Mirrors(config)
-        self._trusting = Lock()
 
     def fetch(self, asked: Asked, policy: str, *, signature: str | None, named: bool) -> Fetched:
         """Fetches the image that is asked for; `signature` is where its signature is, if not the usual place.
 
-        `named`: a person has named it; else another image needs it. For such a one nobody is asked before a key
-        is trusted for its name: whoever signs one image must not have us ask the servers of others, or trust them.
+        `named`: a person has named it; else another image needs it.
         """
         with course(image=asked.shown), _about(asked):
             try:
@@ -129,14 +127,7 @@ class ImageFetcher:
         """From the first mirror or endpoint that serves an image whose signature and labels are right."""
         if answer := self._answer(asked, policy):
             return answer
-        if named and self._trust_keys_from_https:
-            with self._recall.holding(self._trusting):
-                if not self._trust.keys_for(name.name):
-                    trust_discovered_keys(name, self._trust, self._config, client_for=self._client_for)
-        if not (named or "image" in self._config.insecure_options) and (
-            refusal := refuse_without_keys(asked.shown, name.name, self._trust.keys_for(name.name))
-        ):
-            raise refusal
+        self._newcomers.meet(asked, name, named=named)
         failures = Failures()
         for endpoint in self._endpoints(asked, name, failures):
             if endpoint.image_url in failures.urls:
@@ -145,7 +136,7 @@ class ImageFetcher:
                 self._mirrors.require_up(endpoint)
                 if not is_url(endpoint.image_url):
                     raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
-                fetched = self._from_remote(endpoint.image_url, signature or endpoint.signature_url, asked)
+                fetched = self._from_remote(_place(endpoint, signature), asked)
             except (NotTrusted, NetworkError, NotFound, ArchiveRefused) as error:
                 why = error.message if endpoint.image_url in error.message else f"{endpoint.image_url}: {error}"
                 self._decide(asked, "next place", why, url=endpoint.image_url)
@@ -195,7 +186,7 @@ class ImageFetcher:
         if answer := self._answer(asked, policy):
             return answer
         try:
-            return self._from_remote(asked.shown, signature or signature_beside(asked.shown), asked)
+            return self._from_remote(Place.beside(asked.shown, signature), asked)
         except AcistoreError as error:
             self._tell_of_kept(error, asked.shown)
             raise
@@ -206,9 +197,9 @@ class ImageFetcher:
         source = os.fsencode(path).decode(errors="backslashreplace")
         if not path.is_file():
             raise ResourceNotFound(f"there is no file {asked.shown}")
-        place = Place(str(path), signature or signature_beside(str(path)))
-        if policy == "never" and is_url(place.signature):
-            raise UsageError(f"the pull policy is never, and the signature {place.signature} would be asked for")
+        place = Place.beside(str(path), signature)
+        if policy == "never" and signature and is_url(signature):
+            raise UsageError(f"the pull policy is never, and the signature {signature} would be asked for")
         with (
             self._spool(str(path), resume=False) as spool,
             self._claim(place, asked) as claim,
@@ -216,26 +207,26 @@ class ImageFetcher:
             self._progress.step(f"reading {asked.shown}")
             copy_in(path, spool, claim, self._config.limits.image_size)
             claim.finish(spool)
-            image = self._admitter.admit(spool, claim, asked, source, remote=None)
+            image = self._admitter.admit(spool, claim, asked, source)
         self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=source)
         return Fetched(image, source, image.last_used_at, False, 0)
 
-    def _from_remote(self, url: str, signature_url: str, asked: Asked) -> Fetched:
+    def _from_remote(self, place: Place, asked: Asked) -> Fetched:
         """One image from one URL, conditionally when the store has it already."""
         again, removed = True, 0
         while True:
             try:
-                return self._download(url, signature_url, asked, may_repeat=again)
+                return self._download(place, asked, may_repeat=again)
             except ImageNotFound:  # removed while its server was saying that it had not changed
                 removed += 1
                 if removed == REPEATS:
                     raise
             except _Disturbed as error:
-                self._decide(asked, "restart", str(error), url=url)
+                self._decide(asked, "restart", str(error), url=place.image)
                 again = False
 
-    def _download(self, url: str, signature_url: str, asked: Asked, *, may_repeat: bool) -> Fetched:
-        started = _now()
+    def _download(self, place: Place, asked: Asked, *, may_repeat: bool) -> Fetched:
+        url, started = place.image, _now()
         most = self._config.limits.image_size
         with self._spool(url, resume=may_repeat) as spool:
             spool.keep = True  # what was there already, until it turns out to be of no use
@@ -244,7 +235,7 @@ class ImageFetcher:
                 if known and started < known[0].fetched_at <= _now() and self._held.is_admitted(known[1]):
                     spool.keep = False
                     return self._reuse(known[1], known[0], asked, "somebody else has fetched it meanwhile")
-                with self._claim(place_of(url, signature_url, known, self._held), asked) as claim:
+                with self._claim(place, asked, known_signature(known, self._held)) as claim:
                     spool.keep = False
                     transfer = download(
                         self._client,
@@ -256,14 +247,16 @@ class ImageFetcher:
                         progress=self._progress,
                         reader=claim,
                     )
-                    remember = partial(remote_of, url, signature_url, asked, transfer, at=_now())
+                    remember = partial(remote_of, url, asked, transfer, at=_now())
                     if known and transfer.status == 304:
                         remote = refreshed(known[0], remember(claim), transfer)
                         return self._reuse(known[1], remote, asked, "its server says that it has not changed")
                     try:
                         claim.finish(spool)
                         remote = remember(claim)
-                        image = self._admitter.admit(spool, claim, asked, url, remote)
+                        image = self._admitter.admit(
+                            spool, claim, asked, url, remote=remote, latest=self._latest(asked)
+                        )
                     except (BadSignature, ArchiveRefused, ImageMismatch) as error:
                         if transfer.disturbed and may_repeat:
                             raise _Disturbed(error.message) from error
@@ -290,7 +283,7 @@ class ImageFetcher:
             resume=resume,
         )
 
-    def _claim(self, place: Place, asked: Asked) -> Claim:
+    def _claim(self, place: Place, asked: Asked, known: Mapping[str, Validators] | None = None) -> Claim:
         return Claim(
             place,
             asked,
@@ -299,7 +292,15 @@ class ImageFetcher:
             client=self._client,
             progress=self._progress,
             recall=self._recall,
+            known=known,
         )
+
+    def _latest(self, asked: Asked) -> LatestRule | None:
+        """What an image has to be to become the latest of its name."""
+        allowed = self._allow_downgrade or (
+            asked.name is not None and self._trust.rules_for(asked.name.name).policy.allow_downgrade
+        )
+        return latest_rule(asked, allow_downgrade=allowed)
 
     def _conditions(self, known: tuple[Remote, StoredImage] | None, claim: Claim) -> Validators | None:
         """What makes the download a question for news: only where the signature that is there now admits what the
@@ -307,7 +308,7 @@ class ImageFetcher:
         if known is None or claim.is_deferred:
             return None
         remote, image = known
-        if claim.is_known or self._held.is_admitted(image, claim.digest):
+        if claim.is_known or self._held.is_admitted(image, claim.digests):
             return Validators(remote.etag, remote.last_modified)
         return None
 
@@ -318,7 +319,7 @@ class ImageFetcher:
             return None
         try:
             return self._reuse(*held, asked, why_not_asked(held[1], self._config.limits.freshness))
-        except ImageNotFound:
+        except (ImageNotFound, DowngradeRefused):
             if policy == "never":
                 raise
             return None
@@ -327,7 +328,8 @@ class ImageFetcher:
         """The image that is in the store is the answer."""
         asked.check(image.id, image.manifest)
         self._progress.step(f"{asked.shown} is in the store")
-        self._store.record_fetch(image, remote=remote, latest=asked.as_latest)
+        checked = "image" not in self._config.insecure_options
+        self._store.record_fetch(image, remote=remote, latest=self._latest(asked), checked=checked)
         here = self._store.get(image.id)
         admission = next(iter(self._store.admissions(here)), None)
         if admission is None:
@@ -363,7 +365,18 @@ def _about(asked: Asked) -> Iterator[None]:
 def _without_user(endpoint: Endpoint) -> Endpoint:
     """An endpoint without user and password, if somebody has put them into a page: they are not sent, and what is
     fetched is recorded."""
-    return replace(endpoint, image_url=shown(endpoint.image_url), signature_url=shown(endpoint.signature_url))
+    return replace(
+        endpoint,
+        image_url=shown(endpoint.image_url),
+        signature_url=shown(endpoint.signature_url),
+        ssh_signature_url=shown(endpoint.ssh_signature_url),
+    )
+
+
+def _place(endpoint: Endpoint, signature: str | None) -> Place:
+    if signature:
+        return Place.beside(endpoint.image_url, signature)
+    return Place(endpoint.image_url, {"openpgp": endpoint.signature_url, "ssh": endpoint.ssh_signature_url})
 
 
 def _reason(claim: Claim, image: StoredImage) -> str:
@@ -371,7 +384,11 @@ def _reason(claim: Claim, image: StoredImage) -> str:
     verdict = claim.verdict(image.name)
     if verdict is None:
         return "signatures are not checked (--insecure-options=image)"
-    return f"signed by {verdict.fingerprint}, which is trusted for {verdict.rule}"
+    if not verdict.signers:
+        return "without a signature, which the policy of its name allows"
+    return "signed by " + " and ".join(
+        f"{each.fingerprint}, which is trusted for {each.rule}" for each in verdict.signers
+    )
 
 
 def _now() -> datetime:

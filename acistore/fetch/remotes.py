@@ -5,24 +5,22 @@ from datetime import UTC, datetime
 
 from acistore.fetch.asked import Asked
 from acistore.fetch.held import Held
-from acistore.fetch.signature import Claim, Place
+from acistore.fetch.signature import Claim
 from acistore.net.freshness import Validators
 from acistore.net.transfer import Transfer
 from acistore.store import Remote, StoredImage
 
 
-def place_of(url: str, signature_url: str, known: tuple[Remote, StoredImage] | None, held: Held) -> Place:
-    """Where to ask, with what is known of the signature that has admitted what the store has."""
-    if known and known[0].signature_url == signature_url:
+def known_signature(known: tuple[Remote, StoredImage] | None, held: Held) -> dict[str, Validators]:
+    """The validators of the signature that has admitted what the store has of a URL, by where it was."""
+    if known and (url := known[0].signature_url):
         validators = Validators(known[0].signature_etag, known[0].signature_last_modified)
         if validators and held.is_admitted(known[1]):  # gpg has to be asked for that
-            return Place(url, signature_url, validators)
-    return Place(url, signature_url)
+            return {url: validators}
+    return {}
 
 
-def remote_of(
-    url: str, signature_url: str, asked: Asked, transfer: Transfer, claim: Claim, *, at: datetime
-) -> Remote:
+def remote_of(url: str, asked: Asked, transfer: Transfer, claim: Claim, *, at: datetime) -> Remote:
     """What is known of a URL since the moment that it was answered. The image counts as fresh for no longer than
     its signature does."""
     fresh = [each for each in (transfer.max_age, claim.max_age) if each is not None]
@@ -30,7 +28,7 @@ def remote_of(
     return Remote(
         url=url,
         asked=str(asked.name) if asked.name else None,
-        signature_url=signature_url,
+        signature_url=claim.signature_url,
         etag=validators.etag,
         last_modified=validators.last_modified,
         max_age=None if transfer.max_age is None else min(fresh),

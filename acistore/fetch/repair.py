@@ -19,7 +19,7 @@ from acistore.naming import ImageID
 from acistore.net.client import Client
 from acistore.net.transfer import download
 from acistore.progress import Progress
-from acistore.store import Admission, Store, StoredImage
+from acistore.store import Admission, Store, StoredImage, always
 from acistore.store.records import Incomplete, Rebuilt, VerifyReport
 from acistore.store.sqlite import NONSENSE
 
@@ -107,7 +107,8 @@ class Repairer:
         restored, lost = [], []
         for each in incomplete:
             self._progress.step(f"fetching {each.name} again")
-            places = [place for place in (each.remote and each.remote.url, each.admission.url) if place]
+            urls = [each.remote and each.remote.url, *(admission.url for admission in each.admissions)]
+            places = [url for url in urls if url]
             places += [mirror.image_url for mirror in mirrored(each.name, self._config.mirrors)]
             if each.known and self._from_any(places, partial(self._add_again, store, each), store, client):
                 image = store.get(each.id)
@@ -120,13 +121,16 @@ class Repairer:
         return restored, tuple(lost)
 
     def _add_again(self, store: Store, wanted: Incomplete, archive: BinaryIO) -> None:
-        def admit(image_id: ImageID, _manifest: ImageManifest) -> Admission:
+        def admit(image_id: ImageID, _manifest: ImageManifest) -> Sequence[Admission]:
             if image_id != wanted.id:
                 raise ImageMismatch(f"what is there now is another image than {wanted.name} was: {image_id}")
-            return wanted.admission
+            return wanted.admissions
 
         limit = self._config.limits.unpacked_size
-        store.add(archive, admit=admit, remote=wanted.remote, latest=wanted.latest, limit=limit)
+        newest = store.newest(wanted.name)
+        # A repair says nothing new: what was last admitted as latest may be another one, which has gone since.
+        latest = always if wanted.latest and (newest is None or newest.id == wanted.id) else None
+        store.add(archive, admit=admit, remote=wanted.remote, latest=latest, limit=limit)
 
     def _from_any(
         self, places: Sequence[str], use: Callable[[BinaryIO], object], store: Store, client: Client

@@ -1,5 +1,6 @@
-"""The signature of one image: where its bytes come from, and its way from claim to proof while the image comes."""
+"""The signatures of one image: where their bytes come from, and their way from claim to proof while it comes."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -7,14 +8,16 @@ from typing import BinaryIO, NoReturn, Self
 
 from acistore.config import Config
 from acistore.errors import (
+    AcistoreError,
     FileUnusable,
     LimitExceeded,
     NetworkError,
+    NotFound,
     ResourceNotFound,
     ServerFailed,
     SignatureMissing,
 )
-from acistore.fetch.asked import Asked, is_url, path_of, signature_beside
+from acistore.fetch.asked import Asked, is_url, path_of, signatures_beside
 from acistore.fetch.crew import Recall
 from acistore.net.answers import Response, phrase
 from acistore.net.client import Client
@@ -22,8 +25,10 @@ from acistore.net.freshness import Validators, freshness, retry_after
 from acistore.net.retries import Retries
 from acistore.progress import Progress
 from acistore.trust.check import SignatureCheck
+from acistore.trust.keys import Scheme
 from acistore.trust.keystore import TrustStore
-from acistore.trust.policy import Verdict
+from acistore.trust.policy import Signer, Verdict
+from acistore.trust.schemes import SCHEMES
 
 _PIECE = 1 << 20
 _LIMIT = "limits.signature_size"
@@ -32,21 +37,33 @@ _UNKNOWN = Validators()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an image and its signature are: URLs or paths. `known`: the validators of a signature from there that
-    has admitted what the store holds of it."""
+    """Where an image and its signatures are: URLs or paths, those of the signatures by scheme. Where a person has
+    said where the signature is, that one place stands for every scheme."""
 
     image: str
-    signature: str
-    known: Validators = _UNKNOWN
+    signatures: Mapping[Scheme, str]
+
+    @classmethod
+    def beside(cls, image: str, signature: str | None = None) -> Self:
+        """The signature lies beside the image, unless it is said where."""
+        return cls(image, dict.fromkeys(SCHEMES, signature) if signature else signatures_beside(image))
+
+    def asked_for(self, schemes: frozenset[Scheme]) -> tuple[str, ...]:
+        """The places of the signatures that could count: by the schemes of the keys that do, of every scheme
+        where there are none."""
+        wanted = [scheme for scheme in SCHEMES if scheme in schemes] or SCHEMES
+        return tuple(dict.fromkeys(self.signatures[scheme] for scheme in wanted))
 
 
 class Claim:
     """Whoever claims to have signed an image, asked before its download and proven by it. A context manager, and
     what reads along with the download.
 
-    Entering it asks for the signature, and refuses whom nobody trusts. A server may put it off until the image was
-    fetched (202), or say that it is the one known (304); then it is asked for when it is needed. Where images are
-    not verified nothing is asked, and nothing proven.
+    Entering it asks for the signatures of each scheme of which a key is trusted, and refuses whom nobody trusts. A
+    server may put one off until the image was fetched (202), or say that it is the one known (304); then it is
+    asked for when it is needed. Where images are not verified nothing is asked, and nothing proven.
+
+    `known` are the validators of the one signature that has admitted what the store holds, by its URL.
     """
 
     def __init__(
@@ -59,6 +76,7 @@ class Claim:
         client: Client,
         progress: Progress,
         recall: Recall,
+        known: Mapping[str, Validators] | None = None,
     ) -> None:
         self._place = place
         self._asked = asked
@@ -67,13 +85,16 @@ class Claim:
         self._client = client
         self._progress = progress
         self._recall = recall
+        self._known = known or {}
         self._is_off = "image" in config.insecure_options
         self._stack = ExitStack()
-        self._signature: bytes | None = None
+        self._places: tuple[str, ...] = ()
+        self._files: dict[str, bytes] = {}
+        self._put_off: list[str] = []
         self._check: SignatureCheck | None = None
         self._is_untouched = False
+        self._is_unsigned = False
         self.is_known = False
-        self.is_deferred = False
         self.validators = Validators()
         self.max_age: int | None = None
 
@@ -81,8 +102,11 @@ class Claim:
         if self._is_off:
             return self
         self._progress.step(f"checking who has signed {self._asked.shown}")
-        self._ask(self._place.known)
-        if self._signature is not None:
+        self._rules = self._trust.rules_for(self._asked.name.name if self._asked.name else None)
+        self._places = self._place.asked_for(self._rules.schemes)
+        # Of several nothing is remembered: they would have to be the known ones all of them.
+        self._ask_all(self._known if len(self._places) == 1 else {})
+        if self._files and not self._put_off:
             self._begin()
         return self
 
@@ -92,17 +116,31 @@ class Claim:
         self._stack.close()
 
     @property
-    def digest(self) -> bytes | None:
-        """The SHA-512 of the signature; None without one."""
-        return self._check.digest if self._check else None
+    def is_deferred(self) -> bool:
+        """Whether a signature is only there once the image was fetched."""
+        return bool(self._put_off)
+
+    @property
+    def digests(self) -> frozenset[bytes]:
+        """The SHA-512 of each file of signatures."""
+        return self._check.digests if self._check else frozenset()
+
+    @property
+    def signature_url(self) -> str | None:
+        """Where the one signature was asked for; None where several were, or none."""
+        return self._places[0] if len(self._places) == 1 else None
+
+    def digest_of(self, signer: Signer) -> bytes | None:
+        """The SHA-512 of the file with the signature by which somebody has admitted the image."""
+        return self._check.digest_of(signer.signature) if self._check else None
 
     def restart(self) -> None:
         """The image comes from its first byte. Raises as entering does, if the signature is asked for only now."""
-        if self._is_off or self.is_deferred or self._is_untouched:
+        if self._is_off or self._is_unsigned or self._put_off or self._is_untouched:
             return
-        if self._signature is None:
-            self._ask(Validators())
-        if not self.is_deferred:
+        if not self._files:
+            self._ask_all({})
+        if self._files and not self._put_off:
             self._begin()
 
     def feed(self, data: bytes) -> None:
@@ -114,10 +152,10 @@ class Claim:
 
     def finish(self, image: BinaryIO) -> None:
         """The image is complete. Raises NotTrusted when it is refused whatever its name."""
-        if self._is_off:
+        if self._is_off or self._is_unsigned:
             return
         if self._check is None:
-            self._wait_for_it()
+            self._wait_for_them()
             image.seek(0)
             while piece := image.read(_PIECE):
                 self.feed(piece)
@@ -126,100 +164,131 @@ class Claim:
 
     def verdict(self, name: str) -> Verdict | None:
         """Whether the image is admitted under this name; None where images are not verified."""
+        if self._is_unsigned:
+            return Verdict(None)
         return self._check.verdict(name) if self._check else None
 
     def _begin(self) -> None:
         """Starts the check anew. Raises NotTrusted when the claim is enough to refuse."""
         self._stack.close()
         name = self._asked.name.name if self._asked.name else None
-        check = SignatureCheck(self._asked.shown, name, self._signature or b"", self._trust)
+        check = SignatureCheck(self._asked.shown, name, self._files.values(), self._trust)
         self._check = self._stack.enter_context(check)
         self._is_untouched = True
 
-    def _ask(self, known: Validators) -> None:
-        place = self._place.signature
-        if not is_url(place):
-            self._signature = _read_file(self._place, self._asked.shown, self._config.limits.signature_size)
+    def _ask_all(self, known: Mapping[str, Validators]) -> None:
+        """Asks for every signature that could count. One of them has to be there, unless the policy allows that an
+        image has none. Raises what the first of them is missing for."""
+        self.is_known = False
+        missing: list[AcistoreError] = []
+        for place in self._places:
+            try:
+                if is_url(place):
+                    self._ask(place, known.get(place, _UNKNOWN))
+                else:
+                    self._files[place] = _read_file(self._place, place, self._asked.shown, self._limit)
+            except (SignatureMissing, NotFound) as error:
+                missing.append(error)
+        if self._files or self._put_off or self.is_known:
             return
-        response = self._get(known)
-        self.is_deferred = response.status == 202
-        self.is_known = response.status == 304
-        if self.is_deferred:
+        if self._rules.allows_unsigned and all(isinstance(each, SignatureMissing) for each in missing):
+            self._is_unsigned = True
+            self._progress.step(f"{self._asked.shown} has no signature, which its policy allows")
+            return
+        self._refuse(missing[0])
+
+    def _refuse(self, missing: AcistoreError) -> NoReturn:
+        """Raises that the signature is missing; ResourceNotFound when the image is, too."""
+        if (
+            isinstance(missing, SignatureMissing)
+            and is_url(self._place.image)
+            and self._client.is_missing(self._place.image)
+        ):
+            raise ResourceNotFound(
+                f"{self._asked.shown} is not published: neither the image nor its signature is there",
+                facts={"image at": self._place.image, "signature at": ", ".join(self._places)},
+                next_step="check name, version and labels",
+            )
+        if len(self._places) > 1:
+            missing.facts["looked for"] = f"{' and '.join(self._places)}, and neither is there"
+        raise missing
+
+    @property
+    def _limit(self) -> int:
+        return self._config.limits.signature_size
+
+    def _ask(self, url: str, known: Validators) -> None:
+        response = self._get(url, known)
+        if response.status == 202:
+            self._put_off.append(url)
             self._progress.step(f"the signature of {self._asked.shown} is put off until the image was fetched")
-        elif self.is_known:
+            return
+        self.is_known = response.status == 304
+        if self.is_known:
             self._note(response, known)
         else:
-            self._take(response)
+            self._take(url, response)
 
-    def _take(self, response: Response) -> None:
+    def _take(self, url: str, response: Response) -> None:
+        """Raises SignatureMissing; ResourceNotFound when it is a matter of who asks and how; ServerFailed for an
+        answer that is none."""
+        if response.status in (404, 410):
+            raise _missing(self._asked.shown, f"{url} answered {response.status}")
         if response.status != 200:
-            self._refuse(response)
-        self._signature = response.body
+            response.found()
+            raise ServerFailed(f"{response.url}: the server answered {phrase(response.status)} for a signature")
+        self._files[url] = response.body
         self._note(response)
 
     def _note(self, response: Response, known: Validators = _UNKNOWN) -> None:
-        """Keeps what makes the next question for it one for news, as far as its server allows that."""
+        """Keeps what makes the next question for it one for news, as far as its server allows that. Of several
+        signatures the first to change counts, and none is asked for by its validators."""
         allowed = freshness(response.headers, longest=self._config.limits.freshness)
+        if len(self._places) > 1:
+            ages = [each for each in (self.max_age, allowed.seconds) if each is not None]
+            self.max_age = min(ages, default=None)
+            return
         self.max_age = allowed.seconds
         self.validators = (Validators.of(response.headers) or known) if allowed.storable else Validators()
 
-    def _get(self, known: Validators) -> Response:
-        return self._client.get(
-            self._place.signature,
-            limit=self._config.limits.signature_size,
-            headers=known.conditions(),
-            option=_LIMIT,
-        )
+    def _get(self, url: str, known: Validators) -> Response:
+        return self._client.get(url, limit=self._limit, headers=known.conditions(), option=_LIMIT)
 
-    def _refuse(self, response: Response) -> NoReturn:
-        """Raises SignatureMissing when the image is there and its signature is not; ResourceNotFound when neither
-        is, or it is a matter of who asks and how; ServerFailed for an answer that is none."""
-        if response.status not in (404, 410):
-            response.found()
-            raise ServerFailed(f"{response.url}: the server answered {phrase(response.status)} for a signature")
-        if is_url(self._place.image) and self._client.is_missing(self._place.image):
-            raise ResourceNotFound(
-                f"{self._asked.shown} is not published: neither the image nor its signature is there",
-                facts={"image at": self._place.image, "signature at": self._place.signature},
-                next_step="check name, version and labels",
-            )
-        raise _missing(self._asked.shown, f"{self._place.signature} answered {response.status}")
+    def _wait_for_them(self) -> None:
+        """Asks for the signatures that were put off until they are there. One that never is, is missing."""
+        for url in self._put_off:
+            self._take(url, self._patiently(url))
+        self._put_off.clear()
+        self._begin()
 
-    def _wait_for_it(self) -> None:
-        """Asks for a signature that was put off until it is there. One that never is, is missing."""
+    def _patiently(self, url: str) -> Response:
         self._progress.step(f"asking for the signature of {self._asked.shown} again")
-        retries = Retries(self._config.limits, pause=self._client.pause, url=self._place.signature)
-        while True:
-            self.is_deferred = False
-            response = self._get(Validators())
-            if response.status != 202:
-                break
-            not_yet = ServerFailed(f"{self._place.signature}: not there yet (202 Accepted)")
+        retries = Retries(self._config.limits, pause=self._client.pause, url=url)
+        while (response := self._get(url, Validators())).status == 202:
+            not_yet = ServerFailed(f"{url}: not there yet (202 Accepted)")
             not_yet.transient = True
             not_yet.retry_after = retry_after(response.headers)
             try:
                 retries.wait(not_yet)
             except NetworkError:
-                raise _missing(self._asked.shown, f"{self._place.signature} puts it off again and again") from None
-        self._take(response)
-        self._begin()
+                raise _missing(self._asked.shown, f"{url} puts it off again and again") from None
+        return response
 
 
-def _read_file(place: Place, shown: str, limit: int) -> bytes:
-    path = path_of(place.signature)
+def _read_file(place: Place, signature: str, shown: str, limit: int) -> bytes:
+    path = path_of(signature)
     try:
         with path.open("rb") as file:
-            signature = file.read(limit + 1)
+            content = file.read(limit + 1)
     except FileNotFoundError:
-        if place.signature == signature_beside(place.image):
-            raise _missing(shown, f"there is no {place.signature}") from None
-        raise ResourceNotFound(f"there is no signature {place.signature}") from None
+        if signature in signatures_beside(place.image).values():
+            raise _missing(shown, f"there is no {signature}") from None
+        raise ResourceNotFound(f"there is no signature {signature}") from None
     except OSError as error:
-        raise FileUnusable(f"the signature {place.signature} can't be read: {error.strerror}") from error
-    if len(signature) > limit:
-        message = f"the signature {place.signature} is larger than {limit} bytes"
-        raise LimitExceeded(message, option=_LIMIT)
-    return signature
+        raise FileUnusable(f"the signature {signature} can't be read: {error.strerror}") from error
+    if len(content) > limit:
+        raise LimitExceeded(f"the signature {signature} is larger than {limit} bytes", option=_LIMIT)
+    return content
 
 
 def _missing(shown: str, why: str) -> SignatureMissing:

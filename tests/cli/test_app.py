@@ -20,7 +20,9 @@ from tests.cli.running import COMMAND, Run, environment, spawn
 from tests.images import image
 
 COMMANDS = [
-    *(["discover"], ["fetch"], ["trust", "add"], ["trust", "list"], ["trust", "remove"]),
+    *(["discover"], ["fetch"], ["trust", "add"], ["trust", "list"], ["trust", "show"], ["trust", "remove"]),
+    *(["trust", "mask"], ["trust", "unmask"], ["trust", "refresh"], ["trust", "check"], ["trust", "explain"]),
+    *(["trust", "export"], ["trust", "import"]),
     *(["list"], ["show"], ["files"], ["cat"], ["diff"], ["which"]),
     *(["df"], ["pin"], ["unpin"], ["rm"], ["gc"], ["verify"], ["config"], ["export"], ["completion"]),
 ]

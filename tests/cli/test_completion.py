@@ -34,7 +34,7 @@ def completed(line: str) -> list[str]:
 
 def test_commands_and_options_are_completed() -> None:
     assert completed("acistore tr") == ["trust"]
-    assert completed("acistore trust re") == ["remove"]
+    assert completed("acistore trust rem") == ["remove"]
     assert completed("acistore gc --dr") == ["--dry-run"]
 
 

@@ -100,7 +100,7 @@ def test_mirrors_and_hosts_are_shown_in_order_and_secrets_are_not(run: Run, writ
     path = write(f'{basic}[[hosts]]\nname = "b"\ntoken = "{SECRET}"\n')
     mirrors = '[{prefix = "example.com", url = "https://mirror/{name}.{ext}"}]'
     ran = run("--mirrors", mirrors, "config")
-    assert [" ".join(line.split()) for line in ran.out.splitlines()[-3:]] == [
+    assert [" ".join(line.split()) for line in ran.out.splitlines()[-4:-1]] == [
         'mirrors {prefix = "example.com", url = "https://mirror/{name}.{ext}"} flag',
         f'hosts {{name = "a", username = "me", password = "(hidden)"}} {path}',
         f'hosts {{name = "b", token = "(hidden)"}} {path}',

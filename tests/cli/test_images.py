@@ -1,5 +1,7 @@
 """`discover` and `fetch`: where an image is, and how it comes into the store."""
 
+import os
+import pty
 import re
 import shlex
 import signal
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from acistore.fingerprints import shown_fingerprint
 from acistore.naming import ImageName
 from acistore.store import Store
 from tests.cli.running import COMMAND, Run, at_terminal, environment, spawn
@@ -52,6 +55,7 @@ def test_discover_shows_where_things_are(run: Run, publisher: Publisher) -> None
     assert [line.split() for line in lines] == [
         ["image", f"https://{HOST}/acis/{NAME}-1.0.aci"],
         ["signature", f"https://{HOST}/acis/{NAME}-1.0.aci.asc"],
+        ["or", "by", "SSH", f"https://{HOST}/acis/{NAME}-1.0.aci.sig"],
         ["key", f"https://{HOST}/keys.asc"],
     ]
 
@@ -73,6 +77,7 @@ def test_discover_in_json_has_the_keys_of_the_contract(run: Run, publisher: Publ
             {
                 "url": f"https://{HOST}/acis/{NAME}-latest.aci",
                 "signature_url": f"https://{HOST}/acis/{NAME}-latest.aci.asc",
+                "ssh_signature_url": f"https://{HOST}/acis/{NAME}-latest.aci.sig",
                 "page": page,
             }
         ],
@@ -250,3 +255,82 @@ def test_a_fetch_that_is_interrupted_leaves_a_sound_store(
             )
     assert run("verify").code == 0
     assert store.list() == []
+
+
+# --- keys that are found, and images that are older
+
+
+REVIEWED = f'[{{prefix = "{HOST}", discover_keys = true}}]'
+
+
+def test_a_person_reviews_the_keys_that_were_found(publisher: Publisher, run: Run) -> None:
+    seen = at_terminal(
+        *("--policies", REVIEWED, "fetch", f"{NAME}:1.0"),
+        answers={"Trust this key for example.com/app?": "y\n"},
+        stdout_too=False,
+    )
+    assert seen.code == 0, seen.text
+    assert seen.text.index(shown_fingerprint(publisher.key.fingerprint)) < seen.text.index("[y/N]")
+    assert f"https://{HOST}/keys.asc" in seen.text
+    assert seen.out.startswith("sha512-")
+    [listed] = run("--json", "trust", "list").document
+    assert (listed["prefix"], listed["source"]) == (NAME, f"https://{HOST}/keys.asc")
+
+
+def test_a_person_who_says_no_trusts_nobody(publisher: Publisher, run: Run) -> None:
+    seen = at_terminal(
+        *("--policies", REVIEWED, "fetch", f"{NAME}:1.0"), answers={"[y/N]": "n\n"}, stdout_too=False
+    )
+    assert (seen.code, seen.out) == (4, "")
+    assert "no key was added for example.com/app" in seen.text
+    assert run("--json", "trust", "list").document == []
+
+
+def test_two_names_are_asked_about_one_after_the_other(publisher: Publisher, run: Run) -> None:
+    publisher.publish(image("example.com/db", labels={"version": "1.0", **HERE}), name="example.com/db")
+    seen = at_terminal(
+        *("--policies", REVIEWED, "fetch", f"{NAME}:1.0", "example.com/db:1.0"),
+        answers={"for example.com/app?": "y\n", "for example.com/db?": "n\n"},
+        stdout_too=False,
+    )
+    assert seen.code == 4, seen.text
+    assert seen.out.count("sha512-") == 1
+    assert [each["prefix"] for each in run("--json", "trust", "list").document] == [NAME]
+
+
+def test_a_question_can_be_interrupted(publisher: Publisher, run: Run) -> None:
+    command = [*COMMAND, "--policies", REVIEWED, "fetch", f"{NAME}:1.0"]
+    keyboard, terminal = pty.openpty()
+    with subprocess.Popen(
+        command, env=environment(TERM="xterm"), stdin=terminal, stdout=subprocess.PIPE, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(keyboard, 1 << 16)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    os.close(keyboard)
+    assert run("--json", "trust", "list").document == []
+
+
+def test_without_a_terminal_the_command_is_told_and_works(publisher: Publisher, run: Run) -> None:
+    ran = spawn("--json", "--policies", REVIEWED, "fetch", f"{NAME}:1.0", stdin="y\n")
+    assert (ran.code, ran.error["kind"]) == (4, "NoTrustedKey")
+    assert run("--json", "trust", "list").document == []
+    program, *arguments = shlex.split(ran.error["next"])
+    assert program == "acistore"
+    assert run(*arguments).code == 0
+    assert run("fetch", f"{NAME}:1.0").code == 0
+
+
+def test_an_older_image_is_refused_as_latest_unless_it_is_allowed(trusted: Publisher, run: Run) -> None:
+    for number in ("2.0", "1.0"):
+        trusted.publish(image(NAME, labels={"version": number, **HERE}), version="latest")
+        ran = run("--json", "fetch", NAME)
+    assert (ran.code, ran.error["kind"]) == (4, "DowngradeRefused")
+    ran = run("fetch", NAME)
+    assert "offered now" in ran.err
+    assert ran.err.splitlines()[-1].lstrip().startswith(f"next           acistore fetch --allow-downgrade {NAME}")
+    assert run("fetch", "--allow-downgrade", NAME).code == 0
+    assert run("fetch", NAME).code == 0

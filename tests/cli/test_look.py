@@ -160,7 +160,7 @@ def test_show_tells_where_an_image_came_from_and_who_vouched_for_it(run: Run, st
         url=url,
         insecure=("http",),
     )
-    store.add(io.BytesIO(image()), remote=remote, admit=lambda _id, _manifest: admission)
+    store.add(io.BytesIO(image()), remote=remote, admit=lambda _id, _manifest: [admission])
     shown = run("--json", "show", "example.com/app").document
     assert shown["source"] == {"url": url, "etag": '"1"', "fetched_at": "2024-06-01T12:00:00Z"}
     (admitted,) = shown["admissions"]
@@ -177,7 +177,7 @@ def test_show_tells_where_an_image_came_from_and_who_vouched_for_it(run: Run, st
     }
     text = run("show", "example.com/app").out
     assert url in text
-    assert 'signed by "Release <release@example.com>"' in text
+    assert "signed by Release <release@example.com>, 2024-06-01" in text
     assert "4F1A 0C5E 4F1A 0C5E" in text
     assert "while these checks were off: http" in text
 

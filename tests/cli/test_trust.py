@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from acistore.cli.output import escape
+from acistore.fingerprints import shown_fingerprint
 from acistore.store import Admission, Store, StoredImage
-from acistore.trust.keys import shown_fingerprint
 from tests.cli.running import AtTerminal, Run, at_terminal, spawn
 from tests.gpg import KeyMaker, SigningKey
 from tests.images import image
@@ -102,7 +102,7 @@ def test_without_a_terminal_the_flag_is_named(run: Run, key_file: Path, release:
     assert (ran.code, ran.error["kind"]) == (2, "NoTerminal")
     assert ran.error["facts"] == {shown_fingerprint(release.fingerprint): release.user_id}
     assert ran.error["next"] == (
-        f"acistore trust add --prefix example.com/app --fingerprint {release.fingerprint} {key_file}"
+        f"acistore trust add --prefix example.com/app --fingerprint {release.fingerprint.upper()} {key_file}"
     )
     assert spawn("trust", "add", *PREFIX, str(key_file), stdin="y\n").code == 2
     assert run("--json", "trust", "list").document == []
@@ -180,7 +180,8 @@ def test_a_user_id_can_do_nothing_to_the_terminal(run: Run, maker: KeyMaker, tmp
 
 
 def test_list_of_nothing(run: Run) -> None:
-    assert run("trust", "list").out.split() == ["PREFIX", "LAYER", "STATE", "FINGERPRINT", "USER", "ID"]
+    headings = ["PREFIX", "FINGERPRINT", "USER", "ID", "LAYER", "STATE", "ADDED", "FROM"]
+    assert run("trust", "list").out.split() == headings
     assert run("--json", "trust", "list").out == "[]\n"
 
 
@@ -202,7 +203,9 @@ def test_list_shows_prefix_layer_and_state(
     assert (in_prefix["scheme"], in_prefix["user_ids"]) == ("openpgp", [release.user_id])
     assert (in_prefix["created_at"], in_prefix["expires_at"]) == ("2020-01-01T00:00:00Z", None)
     lines = [line.split() for line in run("trust", "list").out.splitlines()]
-    assert ["example.com/app", "user", "valid", release.fingerprint, *release.user_id.split()] in lines
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    row = ["example.com/app", release.fingerprint, *release.user_id.split(), "user", "valid", today, str(key_file)]
+    assert row in lines
 
 
 # --- remove
@@ -212,7 +215,7 @@ def admitted(store: Store, name: str, key: SigningKey, rule: str) -> StoredImage
     admission = Admission(
         "verified", datetime.now(UTC), scheme="openpgp", fingerprint=key.fingerprint, signer=key.user_id, rule=rule
     )
-    return store.add(io.BytesIO(image(name)), admit=lambda _id, _manifest: admission)
+    return store.add(io.BytesIO(image(name)), admit=lambda _id, _manifest: [admission])
 
 
 def test_remove_names_the_images_that_the_key_admitted_and_leaves_them(
@@ -232,13 +235,16 @@ def test_remove_names_the_images_that_the_key_admitted_and_leaves_them(
 
 
 def test_remove_takes_the_images_out_when_told_to(
-    run: Run, store: Store, key_file: Path, release: SigningKey
+    run: Run, store: Store, tmp_path: Path, key_file: Path, release: SigningKey
 ) -> None:
     run("trust", "add", *PREFIX, "--layer", "user", "--yes", str(key_file))
     found = admitted(store, "example.com/app", release, "example.com/app")
     document = run("--json", "trust", "remove", release.fingerprint, "--remove-images").document
+    path = key_path(tmp_path, "user", "prefix.d/example.com/app", release)
+    place = {"prefix": "example.com/app", "fingerprint": release.fingerprint, "layer": "user", "file": str(path)}
     assert document == {
-        "removed": [{"prefix": "example.com/app", "fingerprint": release.fingerprint, "layer": "user"}],
+        "removed": [place],
+        "in_force": [],
         "images": [{"id": str(found.id), "name": "example.com/app"}],
         "images_removed": True,
     }

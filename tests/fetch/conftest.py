@@ -4,19 +4,21 @@ import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import trustme
 
-from acistore.config import Config, Limits
+from acistore.config import Config, Limits, Policy
 from acistore.fetch import Fetched, Fetcher
+from acistore.keys import Confirm
 from acistore.progress import DECISIONS
 from acistore.store import Store
 from acistore.trust.keystore import TrustStore
 from tests.fileserver import File, Site
 from tests.gpg import SigningKey
 from tests.images import image
+from tests.ssh import SshKeyMaker, SshSigningKey
 from tests.web import RawServer, WebSite
 
 HOST = "example.com"
@@ -51,6 +53,16 @@ class Publisher:
         body = served(archive)
         self.web.put(HOST, f"acis/{name}-{version}.aci.asc", (key or self.key).sign(body))
         return self.web.put(HOST, f"acis/{name}-{version}.aci", body)
+
+
+@pytest.fixture(scope="session")
+def ssh_maker(tmp_path_factory: pytest.TempPathFactory) -> SshKeyMaker:
+    return SshKeyMaker(tmp_path_factory.mktemp("ssh"))
+
+
+@pytest.fixture(scope="session")
+def ssh_key(ssh_maker: SshKeyMaker) -> SshSigningKey:
+    return ssh_maker.key()
 
 
 @pytest.fixture
@@ -104,8 +116,13 @@ class Operator:
     said: list[str] = field(default_factory=list)
     decisions: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def trusts(self, key: SigningKey, prefix: str | None = NAME) -> None:
+    def trusts(self, key: SigningKey | SshSigningKey, prefix: str | None = NAME) -> None:
         self.trust.add(key.public(), prefix=prefix, source="test", layer="local")
+
+    def demands(self, prefix: str = NAME, **policy: Any) -> None:
+        """Sets the policy of a prefix, and no other."""
+        self.config = replace(self.config, policies=(Policy(prefix, **policy),))
+        self.trust = TrustStore.open(self.config)
 
     def fetch(
         self,
@@ -116,6 +133,8 @@ class Operator:
         pull_policy: str | None = None,
         no_cache: bool = False,
         trust_keys_from_https: bool = False,
+        allow_downgrade: bool = False,
+        confirm: Confirm | None = None,
     ) -> Fetched:
         config = replace(self.config, insecure_options=frozenset(insecure or ()))
         fetcher = Fetcher(
@@ -124,7 +143,9 @@ class Operator:
             config,
             progress=self,
             no_cache=no_cache,
+            confirm=confirm,
             trust_keys_from_https=trust_keys_from_https,
+            allow_downgrade=allow_downgrade,
         )
         return fetcher.fetch(wanted, signature=signature, pull_policy=pull_policy)
 

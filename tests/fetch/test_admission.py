@@ -316,7 +316,7 @@ def test_an_image_let_in_unverified_is_not_taken_for_a_verified_one(
 ) -> None:
     publisher.publish(app())
     operator.fetch(insecure={"image"})
-    with pytest.raises(UntrustedSigner):
+    with pytest.raises(SignatureMissing):
         operator.fetch(pull_policy="never")
     with pytest.raises(NoTrustedKey):
         operator.fetch(pull_policy="new")

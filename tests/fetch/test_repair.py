@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import trustme
 from acistore.config import Limits, Mirror
 from acistore.errors import StoreTooNew
 from acistore.fetch.repair import Repaired, Repairer
-from acistore.store import Store, StoredImage
+from acistore.naming import ImageName
+from acistore.store import Admission, Store, StoredImage, always
 from tests.fetch.conftest import HOST, LABELS, NAME, Operator, Publisher, served
 from tests.images import image
 from tests.store.damaging import lose_database, rot, the_pack_with
@@ -312,6 +314,52 @@ def test_an_image_of_which_only_the_old_database_tells_is_fetched_again(shop: Op
     repaired = repair(shop)
     assert (repaired.report.ok, repaired.lost) == (True, ())
     assert held(shop) == {NAME: APP, BASE_NAME: BASE}
+
+
+def lost_but_known(shop: Operator) -> None:
+    """The app's pack is gone, and the database, which knows of the app, can't be used as it is."""
+    with shop.store._database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE label")
+    shop.store.close()
+    the_pack_with(shop.config.dir, OWN).unlink()
+
+
+def test_an_image_that_is_fetched_again_keeps_all_who_have_let_it_in(shop: Operator) -> None:
+    moment = datetime(2024, 2, 29, tzinfo=UTC)
+    both = [
+        Admission("verified", moment, fingerprint=each * 20, url=f"https://{HOST}/gone") for each in ("cd", "ab")
+    ]
+    app = shop.store.add(io.BytesIO(APP), admit=lambda _id, _manifest: both)
+    before = shop.store.admissions(app)
+    lost_but_known(shop)
+    assert repair(shop).lost == ()
+    with Store.open(shop.config.dir) as store:
+        assert before[1:] == both
+        assert store.admissions(store.get(app.id)) == before
+
+
+def with_version(version: str) -> bytes:
+    return image(NAME, labels=LABELS | {"version": version})
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_repair_brings_no_older_image_back_as_what_was_admitted_last(shop: Operator, newer: bool) -> None:
+    """Of the two it is the other that was fetched as latest last by somebody who looked at its signature."""
+    app = shop.store.find(ImageName(NAME))
+    shop.store.record_fetch(app, latest=always)
+    if newer:
+        signed = shop.store.admissions(app)
+        shop.store.remove([shop.store.add(io.BytesIO(with_version("2")), admit=lambda *_: signed, latest=always)])
+        shop.store.record_fetch(app, latest=always, checked=False)
+    known = shop.store.newest(app.image_name)
+    lost_but_known(shop)
+    assert repair(shop).lost == ()
+    with Store.open(shop.config.dir) as store:
+        newest = store.newest(app.image_name)
+        assert known
+        assert newest
+        assert (newest.id, newest.version) == (known.id, "2" if newer else "1.0")
+        assert store.get(app.id).latest != newer
 
 
 def test_repair_waits_for_others_that_use_the_store(shop: Operator, caplog: pytest.LogCaptureFixture) -> None:

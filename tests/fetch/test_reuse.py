@@ -1,6 +1,7 @@
 """What is not downloaded again, and what is all the same."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,7 @@ import trustme
 
 from acistore.errors import ImageNotFound, RevokedKey, UntrustedSigner
 from acistore.fetch import Fetched
-from acistore.trust.check import PastSignature, would_still_admit
+from acistore.trust.today import Today
 from tests.conftest import LONG_AGO
 from tests.fetch.conftest import HOST, LABELS, NAME, Operator, Publisher, app, served
 from tests.gpg import KeyMaker, SigningKey
@@ -152,8 +153,8 @@ def test_an_expired_signature_does_not_admit_what_it_admitted_once(trusting: Ope
     assert admission.fingerprint is not None
     now = datetime.now(UTC)
     for expires_at, sound in ((None, True), (now + timedelta(1), True), (now - timedelta(1), False)):
-        past = PastSignature(admission.fingerprint, admission.signing_fingerprint or "", expires_at)
-        assert would_still_admit([past], NAME, trusting.trust, now) is sound
+        past = replace(admission, signature_expires_at=expires_at)
+        assert (Today(trusting.trust, now).refusal("app", NAME, [past]) is None) is sound
 
 
 def test_the_expiry_of_a_signature_is_recorded(publisher: Publisher, trusting: Operator) -> None:

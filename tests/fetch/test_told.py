@@ -183,7 +183,7 @@ def test_an_image_of_the_future_is_asked_for_again(unsteady: Unsteady, trusting:
     fetched = trusting.fetch(unsteady.url())
     [remote] = trusting.store.remotes(fetched.image)
     later = replace(remote, fetched_at=remote.fetched_at + timedelta(days=365))
-    trusting.store.record_fetch(fetched.image, remote=later, latest=False)
+    trusting.store.record_fetch(fetched.image, remote=later)
     trusting.fetch(unsteady.url())
     assert len(file.heads) == 2
 

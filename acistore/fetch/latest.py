@@ -5,6 +5,7 @@ with all its holes for ever. The order is that of the annotation `created`, and 
 apart, or one has none, that of their versions.
 """
 
+import shlex
 from functools import partial
 
 from acistore.errors import DowngradeRefused
@@ -27,8 +28,12 @@ def refuse_downgrade(shown: str, last: Newest | None, now: Newest) -> None:
     if problem := _problem(last, now):
         raise DowngradeRefused(
             f"{shown} {problem}",
-            facts={"admitted last": _described(last), "offered now": _described(now)},
-            next_step=f"acistore fetch --allow-downgrade {shown}, if it is meant to go back",
+            facts={
+                "admitted last": _described(last),
+                "offered now": _described(now),
+                "caution": "go back only when the publisher means it: whoever serves images could serve an old one",
+            },
+            next_step=shlex.join(["acistore", "fetch", "--allow-downgrade", shown]),
         )
 
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from acistore.errors import NotTrusted
 from acistore.naming import covers
 from acistore.trust.check import SignatureCheck
-from acistore.trust.keys import Layer, PublicKey
+from acistore.trust.keys import Layer, Place, PublicKey
 from acistore.trust.keystore import ListedKey, TrustStore
 from acistore.trust.policy import Verdict
 from acistore.trust.refusals import shown_time
@@ -33,22 +33,28 @@ class ExplainedKey:
 def explain_keys(name: str, trust: TrustStore) -> tuple[ExplainedKey, ...]:
     """Every key that lies where keys for an AC name lie, those that are accepted first. Raises InvalidName,
     ProgramMissing."""
-    rules = trust.rules_for(name)
+    snapshot = trust.snapshot()
+    rules = snapshot.rules_for(name)
     explained = [
-        ExplainedKey(each.key, each.place.prefix, each.place.layer, *_judged(each, rules))
+        ExplainedKey(
+            each.key,
+            each.place.prefix,
+            each.place.layer,
+            *_judged(each, rules, snapshot.deciding(name, each.key.fingerprint) or each.place),
+        )
         for each in trust.all_keys()
         if each.place.prefix is None or covers(each.place.prefix, name)
     ]
     return tuple(sorted(explained, key=lambda each: not each.accepted))
 
 
-def _judged(listed: ListedKey, rules: Rules) -> tuple[bool, str]:
+def _judged(listed: ListedKey, rules: Rules, deciding: Place) -> tuple[bool, str]:
     key, place = listed.key, listed.place
-    in_force = next((each.place for each in rules.keys if each.fingerprint == key.fingerprint), None)
-    if in_force is None:
-        return False, f"masked for {rules.name}"
-    if in_force.path != place.path:
-        return False, f"overridden by the same key for {in_force.rule} in the {in_force.layer} layer"
+    where = f"for {deciding.prefix or 'every name'} in the {deciding.layer} layer"
+    if key.fingerprint not in {each.fingerprint for each in rules.keys}:
+        return False, f"masked {where}"
+    if deciding.path != place.path:
+        return False, f"overridden by the same key {where}"
     problem = next(_problems(key, rules), None)
     return problem is None, problem or ("a root key" if place.prefix is None else f"trusted for {place.prefix}")
 

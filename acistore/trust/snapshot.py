@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from acistore.config import Policy, policy_for
 from acistore.naming import check_identifier
 from acistore.trust.keyfiles import Reading
-from acistore.trust.keys import KeyBlock, TrustedKey
+from acistore.trust.keys import KeyBlock, Place, TrustedKey
 from acistore.trust.rules import Rules
 
 
@@ -22,6 +22,11 @@ class Snapshot:
             return Rules(None, tuple(self._everything()), Policy())
         keys = self._reading.accepted(check_identifier(name))
         return Rules(name, tuple(keys.values()), policy_for(name, self._policies))
+
+    def deciding(self, name: str, fingerprint: str) -> Place | None:
+        """The file that has the last word on a key for an AC name: the key's, or a mask."""
+        file = self._reading.deciding(name, fingerprint)
+        return file.place if file else None
 
     def blocks(self) -> Iterator[KeyBlock]:
         """Every key that is in force in some place."""

@@ -74,7 +74,7 @@ def test_each_key_that_lies_where_keys_for_the_name_lie_is_explained(
     ]
     assert [each["why"] for each in explained["keys"]] == [
         f"trusted for {NAME}",
-        f"masked for {NAME}",
+        "masked for example.com in the user layer",
         f"overridden by the same key for {NAME} in the local layer",
         "expired 2021-01-31 00:00 UTC",
     ]
@@ -92,10 +92,10 @@ def test_a_key_that_the_policy_does_not_take_is_not_accepted(
         [NAME],
         ["accepted", *shown_fingerprint(other.fingerprint).split()],
         ["Other", "<other@example.com>"],
-        ["because", "a", "root", "key,", "in", "the", "local", "layer"],
+        ["because", "a", "root", "key;", "the", "key", "lies", "in", "the", "local", "layer"],
         ["not", "accepted", *shown_fingerprint(release.fingerprint).split()],
         ["Release", "<release@example.com>"],
-        f"because not among the keys of the policy for {NAME}, in the local layer".split(),
+        f"because not among the keys of the policy for {NAME}; the key lies in the local layer".split(),
         ["allowed", "as", "latest,", "an", "image", "that", "is", "older", "than", "the", "last"],
         f"policy for {NAME}, set by ACISTORE_POLICIES".split(),
     ]

@@ -141,19 +141,16 @@ def _lines(
     name: ImageName, keys: Sequence["ExplainedKey"], policy: "Policy", judged: "ExplainedSignature | None"
 ) -> Iterator[str]:
     yield escape(name.name)
-    if not any(each.accepted for each in keys):
-        yield from facts([("trusted", "no key: an image of this name is refused")])
+    pairs = (
+        [] if any(each.accepted for each in keys) else [("trusted", "no key: an image of this name is refused")]
+    )
     for each in keys:
-        word = "accepted" if each.accepted else "not accepted"
-        owner = ", ".join(each.key.user_ids)
-        yield from facts(
-            [
-                (word, shown_fingerprint(each.key.fingerprint)),
-                *([("", owner)] if owner else []),
-                ("because", f"{each.why}, in the {each.layer} layer"),
-            ]
-        )
-    yield from facts(_policy(policy))
+        pairs += [
+            ("accepted" if each.accepted else "not accepted", shown_fingerprint(each.key.fingerprint)),
+            *(("", user_id) for user_id in each.key.user_ids),
+            ("because", f"{each.why}; the key lies in the {each.layer} layer"),
+        ]
+    yield from facts([*pairs, *_policy(policy)])
     if judged is not None:
         decision = {True: "admitted", False: "refused", None: "not decided"}[judged.admitted]
         yield "signature"

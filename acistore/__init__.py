@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from acistore.net.client import Client
     from acistore.progress import Meter, Progress
     from acistore.store import Store, StoredImage
-    from acistore.trust.keystore import TrustStore
+    from acistore.trust.keystore.store import TrustStore
     from acistore.trust.offers import Offer
 
 __all__ = [
@@ -65,7 +65,7 @@ _HOMES = {
     "Resolver": "discovery",
     "Store": "store",
     "StoredImage": "store",
-    "TrustStore": "trust.keystore",
+    "TrustStore": "trust.keystore.store",
 }
 
 

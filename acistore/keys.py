@@ -12,7 +12,7 @@ from acistore.errors import EndpointNotFound, FileUnusable, LimitExceeded
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import ImageName
 from acistore.net.client import Client
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.offers import Offer, choose
 from acistore.trust.places import default_layer
 

@@ -13,8 +13,8 @@ from acistore.errors import AcistoreError, FileUnusable, KeyNotFound, UsageError
 from acistore.fingerprints import option_fingerprint, shown_fingerprint
 from acistore.keys import KeyMaterial, is_url, read_key
 from acistore.trust.keys import scheme_of
-from acistore.trust.keystore import TrustStore
-from acistore.trust.renewal import Renewable, Renewal
+from acistore.trust.keystore.renewal import Renewable, Renewal
+from acistore.trust.keystore.store import TrustStore
 
 _SSH = "an SSH key has no end, and no owner who could revoke it"
 _UNKNOWN = "where it came from is not known"

@@ -22,7 +22,7 @@ from pathlib import Path
 import trustme
 
 from acistore.config import Config
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from benchmarks.processes import Run, checking, measured
 from tests.gpg import KeyMaker
 from tests.rootfs import debian_tar

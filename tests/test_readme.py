@@ -11,7 +11,7 @@ import pytest
 
 from acistore.config import Config
 from acistore.naming import ImageName
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from tests.cli.running import environment
 from tests.fetch.conftest import Publisher
 from tests.gpg import SigningKey

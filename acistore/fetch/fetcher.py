@@ -23,7 +23,7 @@ from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.progress import Progress, Silent
 from acistore.store import Store
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 
 log = logging.getLogger(__name__)
 

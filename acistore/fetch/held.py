@@ -8,7 +8,7 @@ from acistore.config import Config
 from acistore.errors import ImageNotFound, NotTrusted
 from acistore.fetch.asked import Asked
 from acistore.store import Remote, Store, StoredImage
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.today import Today
 
 

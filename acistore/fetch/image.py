@@ -52,7 +52,7 @@ from acistore.net.urls import shown
 from acistore.progress import Progress
 from acistore.store import LatestRule, Remote, Store, StoredImage
 from acistore.store.spool import SpoolFile
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ def refuse_downgrade(shown: str, last: Newest | None, now: Newest) -> None:
             facts={
                 "admitted last": _described(last),
                 "offered now": _described(now),
-                "caution": "go back only when the publisher means it: whoever serves images could serve an old one",
+                "caution": "go back only when the publisher means it: any server could offer an old one",
             },
             next_step=shlex.join(["acistore", "fetch", "--allow-downgrade", shown]),
         )

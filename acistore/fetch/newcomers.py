@@ -19,7 +19,7 @@ from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.progress import Progress
 from acistore.trust.keys import PublicKey
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.refusals import without_keys
 from acistore.trust.rules import Rules
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from acistore.errors import NotTrusted
 from acistore.store import Store, StoredImage
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.today import Today
 
 

@@ -26,7 +26,7 @@ from acistore.net.retries import Retries
 from acistore.progress import Progress
 from acistore.trust.check import SignatureCheck
 from acistore.trust.keys import Scheme
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.policy import Signer, Verdict
 from acistore.trust.schemes import SCHEMES
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from acistore.trust import policy
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.policy import Verdict
 from acistore.trust.schemes import Verification, read_signatures
 from acistore.trust.signatures import Signature, SignatureResult

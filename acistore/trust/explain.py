@@ -8,7 +8,7 @@ from acistore.errors import NotTrusted
 from acistore.naming import covers
 from acistore.trust.check import SignatureCheck
 from acistore.trust.keys import Layer, Place, PublicKey
-from acistore.trust.keystore import ListedKey, TrustStore
+from acistore.trust.keystore.store import ListedKey, TrustStore
 from acistore.trust.policy import Verdict
 from acistore.trust.refusals import shown_time
 from acistore.trust.rules import Rules

@@ -16,7 +16,7 @@ from acistore.errors import (
 )
 from acistore.fingerprints import shown_fingerprint
 from acistore.trust.keys import KeyBlock, PublicKey, Subkey
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.refusals import shown_time
 from acistore.trust.rules import Rules
 from acistore.trust.schemes import describe

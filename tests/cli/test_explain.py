@@ -8,7 +8,7 @@ import pytest
 from acistore.config import Config
 from acistore.fingerprints import shown_fingerprint
 from acistore.store import Store
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from tests.cli.running import Run
 from tests.conftest import LONG_AGO
 from tests.fetch.conftest import NAME

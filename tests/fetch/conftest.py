@@ -14,7 +14,7 @@ from acistore.fetch import Fetched, Fetcher
 from acistore.keys import Confirm
 from acistore.progress import DECISIONS
 from acistore.store import Store
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from tests.fileserver import File, Site
 from tests.gpg import SigningKey
 from tests.images import image

@@ -23,7 +23,7 @@ from acistore.config import Config
 from acistore.errors import AcistoreError, LimitExceeded, NetworkError
 from acistore.fetch import Fetched, Fetcher
 from acistore.store import Store
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from tests.fetch.conftest import HOST, NAME, app, served
 from tests.gpg import SigningKey
 from tests.hostile.measured import Measured, measured

@@ -24,7 +24,7 @@ from acistore.errors import AcistoreError, ImageInUse, ImageNotFound, PathNotFou
 from acistore.fetch import Fetcher
 from acistore.store import Store, StoredImage
 from acistore.store.records import VerifyReport
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 
 # How often a command is a process of its own: it takes half a second to start.
 WHOLE = 0.03

@@ -23,7 +23,7 @@ from acistore.config import Config
 from acistore.naming import ImageName
 from acistore.store import Store, index
 from acistore.store.opening import open_disk
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from tests.fetch.conftest import HOST, Publisher, served
 from tests.forking import CONTEXT
 from tests.gpg import SigningKey

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from acistore.config import Config
 from acistore.trust.keys import Layer
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from tests.gpg import SigningKey
 
 

@@ -18,10 +18,10 @@ from acistore.cli.trust.review import owner, place, review
 from acistore.cli.trust.rows import document
 from acistore.errors import ConsentRefused, FileUnusable, NoTerminal
 from acistore.fingerprints import option_fingerprint, shown_fingerprint
-from acistore.trust.durable import move, new_file
+from acistore.trust.keystore.durable import move, new_file
 
 if TYPE_CHECKING:
-    from acistore.trust.bundle import Bundle
+    from acistore.trust.keystore.bundle import Bundle
     from acistore.trust.offers import Offer
     from acistore.trust.places import Own
 
@@ -92,7 +92,7 @@ def import_(session: Session, *, file: str, layer: "Own | None", yes: bool, fing
       acistore trust import keys.json
       acistore trust import --layer local --fingerprint 4F1A0C5E… keys.json
     """
-    from acistore.trust.bundle import Bundle  # noqa: PLC0415 - gpg is not needed to print help
+    from acistore.trust.keystore.bundle import Bundle  # noqa: PLC0415 - gpg is not needed to print help
 
     trust = acistore.TrustStore.open(session.config())
     bundle, left_out = Bundle.parse(_read(file)).only(fingerprints)
@@ -121,7 +121,7 @@ def import_(session: Session, *, file: str, layer: "Own | None", yes: bool, fing
 
 
 def _read(file: str) -> bytes:
-    from acistore.trust.bundle import LARGEST  # noqa: PLC0415
+    from acistore.trust.keystore.bundle import LARGEST  # noqa: PLC0415
 
     if file == _PIPE:
         return sys.stdin.buffer.read(LARGEST + 1)

@@ -14,7 +14,7 @@ from acistore.errors import KeysNeedAttention
 from acistore.trust.lifetime import SOON
 
 if TYPE_CHECKING:
-    from acistore.trust.attention import CheckedKey
+    from acistore.trust.keystore.attention import CheckedKey
 
 
 @click.command(cls=Command, short_help="Say whether keys are expired, revoked or about to expire.")

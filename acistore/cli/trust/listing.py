@@ -18,7 +18,7 @@ from acistore.trust.keys import scheme_of
 
 if TYPE_CHECKING:
     from acistore.trust.keys import PublicKey
-    from acistore.trust.keystore import ListedKey, ListedMask
+    from acistore.trust.keystore.store import ListedKey, ListedMask
 
 
 @click.command("list", cls=Command, short_help="List the trusted keys.")

@@ -12,7 +12,7 @@ from acistore.trust.lifetime import SOON, remaining
 
 if TYPE_CHECKING:
     from acistore.trust.keys import Place
-    from acistore.trust.keystore import ListedKey, ListedMask
+    from acistore.trust.keystore.store import ListedKey, ListedMask
 
 _TAIL = 16  # digits of a fingerprint that commands take for the whole
 _GAP = 2

@@ -152,7 +152,7 @@ def _proven_result(
         status = Status.WEAK_DIGEST
     elif key.is_weak(signing):
         status = Status.WEAK_KEY
-    elif max(made_at, signature.created_at or made_at) > now + _CLOCKS_DIFFER:
+    elif made_at > now + _CLOCKS_DIFFER:
         # gpg doesn't mind. But then one of the two clocks is wrong, and nothing is known of what has expired.
         status = Status.FUTURE
     elif "s" not in part.capabilities:

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acistore.errors import AcistoreError, FileUnusable, KeyRefused, UsageError
-from acistore.trust import bundle as bundles
-from acistore.trust import carrying, masking, revoking
-from acistore.trust.bundle import Bundle
 from acistore.trust.keys import Layer
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore import bundle as bundles
+from acistore.trust.keystore import carrying, masking, revoking
+from acistore.trust.keystore.bundle import Bundle
+from acistore.trust.keystore.store import TrustStore
 from acistore.trust.openpgp.framing import armored
 from acistore.trust.openpgp.packets import read_key_blocks
 from tests.conftest import LONG_AGO

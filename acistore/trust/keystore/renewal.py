@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from acistore.errors import KeyRefused
 from acistore.fingerprints import shown_fingerprint
-from acistore.trust.changes import Change
-from acistore.trust.keyfiles import KeyFile, Reading
 from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey
+from acistore.trust.keystore.changes import Change
+from acistore.trust.keystore.keyfiles import KeyFile, Reading
+from acistore.trust.keystore.listing import blocks_of
+from acistore.trust.keystore.merging import merge
+from acistore.trust.keystore.origins import Origin
+from acistore.trust.keystore.revoking import everywhere
 from acistore.trust.lifetime import differences
-from acistore.trust.listing import blocks_of
-from acistore.trust.merging import merge
-from acistore.trust.origins import Origin
 from acistore.trust.places import note_of
-from acistore.trust.revoking import everywhere
 from acistore.trust.schemes import describe
 
 

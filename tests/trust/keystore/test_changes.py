@@ -13,7 +13,7 @@ import pytest
 from acistore.config import Limits
 from acistore.errors import FileUnusable, InvalidName, KeyNotFound, KeyRefused, UsageError
 from acistore.fingerprints import shown_fingerprint
-from acistore.trust import changes, durable
+from acistore.trust.keystore import changes, durable
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
 from tests.trust.directories import Directories

@@ -28,10 +28,11 @@ from acistore.errors import (
 )
 from acistore.fingerprints import shown_fingerprint
 from acistore.refresh import Refreshed, refresh
-from acistore.trust import changes, keystore, revoking
 from acistore.trust.keys import Layer, PublicKey
-from acistore.trust.keystore import TrustStore
-from acistore.trust.origins import Origin, change_origins
+from acistore.trust.keystore import changes, revoking
+from acistore.trust.keystore import store as keystore
+from acistore.trust.keystore.origins import Origin, change_origins
+from acistore.trust.keystore.store import TrustStore
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
 from tests.ssh import SshKeyMaker

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from acistore.trust.keyfiles import Reading
 from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey
+from acistore.trust.keystore.keyfiles import Reading
+from acistore.trust.keystore.origins import Origin
 from acistore.trust.lifetime import ends_at, standing
-from acistore.trust.origins import Origin
 from acistore.trust.places import note_of
 from acistore.trust.schemes import describe
 

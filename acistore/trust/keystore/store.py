@@ -15,24 +15,24 @@ from acistore.config import Config, Policy
 from acistore.errors import FileUnusable, KeyRefused
 from acistore.fingerprints import normal_fingerprint, option_fingerprint, shown_fingerprint
 from acistore.naming import check_identifier
-from acistore.trust.attention import CheckedKey, check
-from acistore.trust.bundle import Bundle
-from acistore.trust.carrying import changes_for, described, to_bundle
-from acistore.trust.changes import Change, apply, changing
-from acistore.trust.keyfiles import Reading
 from acistore.trust.keys import Layer, Place, PublicKey, TrustedKey, scheme_of
+from acistore.trust.keystore.attention import CheckedKey, check
+from acistore.trust.keystore.bundle import Bundle
+from acistore.trust.keystore.carrying import changes_for, described, to_bundle
+from acistore.trust.keystore.changes import Change, apply, changing
+from acistore.trust.keystore.keyfiles import Reading
+from acistore.trust.keystore.listing import ListedKey, ListedMask, blocks_of, in_force, listing
+from acistore.trust.keystore.masking import masks_to_make, masks_to_remove
+from acistore.trust.keystore.merging import with_what_is_known
+from acistore.trust.keystore.origins import Origin, read_origins
+from acistore.trust.keystore.renewal import Renewable, Renewal, newer_copies, renewables, renewal
+from acistore.trust.keystore.selecting import matching, not_found, wanted_places
+from acistore.trust.keystore.snapshot import Snapshot
 from acistore.trust.lifetime import SOON, ends_at, problem, standing
-from acistore.trust.listing import ListedKey, ListedMask, blocks_of, in_force, listing
-from acistore.trust.masking import masks_to_make, masks_to_remove
-from acistore.trust.merging import with_what_is_known
 from acistore.trust.offers import Material, Offer
-from acistore.trust.origins import Origin, read_origins
 from acistore.trust.places import Own, check_prefix
-from acistore.trust.renewal import Renewable, Renewal, newer_copies, renewables, renewal
 from acistore.trust.rules import Rules
 from acistore.trust.schemes import describe, read_key_blocks, read_keys
-from acistore.trust.selecting import matching, not_found, wanted_places
-from acistore.trust.snapshot import Snapshot
 
 __all__ = ["ListedKey", "ListedMask", "Snapshot", "TrustStore"]
 

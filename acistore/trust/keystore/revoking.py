@@ -6,10 +6,10 @@ The files of the system layer are not changed; a copy that knows better override
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from acistore.trust.changes import Change
-from acistore.trust.keyfiles import Reading
 from acistore.trust.keys import PublicKey
-from acistore.trust.listing import blocks_of, in_force
+from acistore.trust.keystore.changes import Change
+from acistore.trust.keystore.keyfiles import Reading
+from acistore.trust.keystore.listing import blocks_of, in_force
 from acistore.trust.places import default_layer
 from acistore.trust.schemes import describe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acistore.errors import FileUnusable
-from acistore.trust.attention import CheckedKey
+from acistore.trust.keystore.attention import CheckedKey
 from acistore.trust.openpgp.framing import armored
 from acistore.trust.openpgp.packets import read_key_blocks
 from tests.conftest import LONG_AGO

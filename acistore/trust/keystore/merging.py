@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from acistore.errors import KeyRefused
 from acistore.fingerprints import shown_fingerprint
-from acistore.trust.keyfiles import Reading
 from acistore.trust.keys import KeyBlock, PublicKey
+from acistore.trust.keystore.keyfiles import Reading
 from acistore.trust.openpgp import merge as openpgp
 from acistore.trust.openpgp.packets import KeyBlock as OpenpgpBlock
 from acistore.trust.schemes import describe

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acistore.errors import FileUnusable
-from acistore.trust.durable import make_directory, move, new_file, sync_directory
-from acistore.trust.keyfiles import key_directory, link_on_the_way
 from acistore.trust.keys import Layer, Place, scheme_of
-from acistore.trust.origins import Origin, change_origins
+from acistore.trust.keystore.durable import make_directory, move, new_file, sync_directory
+from acistore.trust.keystore.keyfiles import key_directory, link_on_the_way
+from acistore.trust.keystore.origins import Origin, change_origins
 from acistore.trust.places import note_of
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from acistore.config import Config
-from acistore.trust.keystore import TrustStore
+from acistore.trust.keystore.store import TrustStore
 from tests.gpg import KeyMaker, SigningKey
 from tests.ssh import SshKeyMaker
 from tests.trust.directories import Directories
-from tests.trust.rkt import RktRefuses, check_whole_store, loaded_by_rkt
+from tests.trust.keystore.rkt import RktRefuses, check_whole_store, loaded_by_rkt
 
 RKT_DIRECTORY, RKT_FILE = 0o755, 0o644
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from acistore.trust.durable import move, new_file
+from acistore.trust.keystore.durable import move, new_file
 
 _log = logging.getLogger("acistore.trust")
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from acistore.errors import KeyRefused
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import covers
-from acistore.trust.bundle import Bundle, BundledKey, BundledMask
-from acistore.trust.changes import Change
-from acistore.trust.keyfiles import KeyFile, Reading
 from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey, TrustedKey
-from acistore.trust.masking import mask_to_make
-from acistore.trust.merging import with_what_is_known
-from acistore.trust.origins import Origin
+from acistore.trust.keystore.bundle import Bundle, BundledKey, BundledMask
+from acistore.trust.keystore.changes import Change
+from acistore.trust.keystore.keyfiles import KeyFile, Reading
+from acistore.trust.keystore.masking import mask_to_make
+from acistore.trust.keystore.merging import with_what_is_known
+from acistore.trust.keystore.origins import Origin
+from acistore.trust.keystore.revoking import everywhere
 from acistore.trust.places import Own, default_layer, note_of
-from acistore.trust.revoking import everywhere
 from acistore.trust.schemes import describe
 
 _log = logging.getLogger("acistore.trust")

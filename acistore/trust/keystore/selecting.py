@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from acistore.errors import KeyNotFound, UsageError
 from acistore.fingerprints import fingerprint_tail, shown_fingerprint
-from acistore.trust.keyfiles import KeyFile, Reading
 from acistore.trust.keys import Place
+from acistore.trust.keystore.keyfiles import KeyFile, Reading
 from acistore.trust.places import check_prefix
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from acistore.errors import FileUnusable, UsageError
 from acistore.fingerprints import normal_fingerprint, option_fingerprint, shown_fingerprint
-from acistore.trust.changes import Change
-from acistore.trust.keyfiles import KeyFile, Reading
 from acistore.trust.keys import Layer
+from acistore.trust.keystore.changes import Change
+from acistore.trust.keystore.keyfiles import KeyFile, Reading
+from acistore.trust.keystore.selecting import matching, not_found, rule_of, wanted_places
 from acistore.trust.places import OWN, Own, default_layer
-from acistore.trust.selecting import matching, not_found, rule_of, wanted_places
 
 
 def masks_to_make(

@@ -14,7 +14,7 @@ from acistore.errors import AcistoreError, KeyRefused
 from acistore.fingerprints import normal_fingerprint, shown_fingerprint
 from acistore.naming import quoted
 from acistore.trust.keys import KeyBlock, scheme_of
-from acistore.trust.origins import Origin, as_text
+from acistore.trust.keystore.origins import Origin, as_text
 from acistore.trust.places import check_prefix
 from acistore.trust.schemes import read_key_blocks
 

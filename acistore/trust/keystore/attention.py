@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from acistore.trust.keyfiles import Reading
 from acistore.trust.keys import Layer
+from acistore.trust.keystore.keyfiles import Reading
+from acistore.trust.keystore.listing import ListedKey, all_in_force, listing
+from acistore.trust.keystore.origins import Origin
 from acistore.trust.lifetime import problem
-from acistore.trust.listing import ListedKey, all_in_force, listing
-from acistore.trust.origins import Origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from acistore.errors import FileUnusable, InvalidName, KeyNotFound, UsageError
-from acistore.trust import masking
 from acistore.trust.keys import Layer
+from acistore.trust.keystore import masking
 from acistore.trust.places import Own
 from tests.gpg import SigningKey
 from tests.trust.directories import Directories

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from acistore.config import Policy, policy_for
 from acistore.naming import check_identifier
-from acistore.trust.keyfiles import Reading
 from acistore.trust.keys import KeyBlock, Place, TrustedKey
+from acistore.trust.keystore.keyfiles import Reading
 from acistore.trust.rules import Rules
 
 

@@ -129,7 +129,7 @@ class NotTrusted(AcistoreError):
 
 
 class NoTrustedKey(NotTrusted):
-    """No key at all is trusted for the name."""
+    """No key that counts is trusted for the name."""
 
 
 class UntrustedSigner(NotTrusted):
@@ -170,6 +170,10 @@ class TooFewSigners(NotTrusted):
 
 class DowngradeRefused(NotTrusted):
     """Older than the image of that name that was last admitted as latest."""
+
+
+class NoLongerAdmitted(NotTrusted):
+    """Images in the store that would not be admitted by the keys and policies of today."""
 
 
 class ImageMismatch(NotTrusted):

@@ -3,6 +3,7 @@
 Where material comes from is `keys`'s business, what is taken of it the trust room's.
 """
 
+import shlex
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from acistore.fingerprints import option_fingerprint, shown_fingerprint
 from acistore.keys import KeyMaterial, is_url, read_key
 from acistore.trust.keys import scheme_of
 from acistore.trust.keystore.renewal import Renewable, Renewal
+from acistore.trust.keystore.selecting import rule_of
 from acistore.trust.keystore.store import TrustStore
 
 _SSH = "an SSH key has no end, and no owner who could revoke it"
+_SHIPPED = "it belongs to the system layer"
 _UNKNOWN = "where it came from is not known"
 
 
@@ -50,7 +53,7 @@ def refresh(
     """
     keys = trust.renewables(fingerprint, prefix=prefix, root=root)
     if fingerprint is not None and (reason := _why_left_alone(keys[0])):
-        raise _nothing_to_refresh(keys[0], reason, prefix)
+        raise _nothing_to_refresh(keys[0], reason)
     seen: dict[str, KeyMaterial | AcistoreError] = {}
     for key in keys:
         if reason := _why_left_alone(key):
@@ -70,16 +73,18 @@ def refresh(
 def _why_left_alone(key: Renewable) -> str | None:
     if scheme_of(key.fingerprint) == "ssh":
         return _SSH
+    if not key.places:
+        return _SHIPPED
     return None if key.sources else _UNKNOWN
 
 
-def _nothing_to_refresh(key: Renewable, reason: str, prefix: str | None) -> AcistoreError:
+def _nothing_to_refresh(key: Renewable, reason: str) -> AcistoreError:
     message = f"key {shown_fingerprint(key.fingerprint)} can't be refreshed: {reason}"
     if scheme_of(key.fingerprint) == "ssh":
         remove = f"acistore trust remove {option_fingerprint(key.fingerprint)}"
-        return UsageError(message, next_step=f"when it is out of use: {remove}")
-    where = f"--prefix {prefix}" if prefix else "--prefix NAME"
-    return KeyNotFound(message, next_step=f"acistore trust add {where} KEYFILE, which adds what is new in it")
+        return UsageError(message, next_step=f"{remove}  # when it is out of use")
+    add = shlex.join(["acistore", "trust", "add", *rule_of(key.places[0]), "KEYFILE"])
+    return KeyNotFound(message, next_step=f"{add}  # adds what is new in it")
 
 
 def _told_of(key: Renewable, source: str, error: AcistoreError) -> AcistoreError:

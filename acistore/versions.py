@@ -9,7 +9,9 @@ from itertools import zip_longest
 from string import digits
 
 # Letters that follow a number directly and mean: not there yet (PEP 440 has these).
-_BEFORE = re.compile(r"(?<=\d)[._]?(?=(?:alpha|beta|preview|pre|rc|dev|a|b|c)\.?\d*$)", re.IGNORECASE | re.ASCII)
+_BEFORE = re.compile(
+    r"(?<=\d)[._]?(?=(?:(?:alpha|beta|preview|pre|rc|dev)\.?\d*|[abc]\d+)$)", re.IGNORECASE | re.ASCII
+)
 _RUN = re.compile(r"\d+|\D+", re.ASCII)
 # A number by how many digits it has, and by these: Python reads no number of any length. Letters sort behind every
 # number, as in SemVer; a release that ends counts as one with a 0 there.
@@ -25,6 +27,15 @@ def is_older(version: str, other: str) -> bool:
 def is_same(version: str, other: str) -> bool:
     """Whether two versions are one in other words: `1.0` and `v1.0.0`."""
     return _compared(version, other) == 0
+
+
+def can_be_compared(version: str, other: str) -> bool:
+    """Whether the two are in one order: a word (`nightly`) is neither older nor newer than a number."""
+    return _begins_with_digit(version) == _begins_with_digit(other)
+
+
+def _begins_with_digit(version: str) -> bool:
+    return _split(version)[0][:1] in set(digits)
 
 
 def _compared(version: str, other: str) -> int:

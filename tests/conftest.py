@@ -1,5 +1,6 @@
 """Fixtures of several rooms: a web to fetch from, and keys that are made once."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from tests.gpg import KeyMaker, SigningKey
 from tests.web import WebSite
 
 LONG_AGO = "20200101T000000"
+
+# A shell has its background jobs ignore Ctrl-C, and so would every command that a test starts to interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

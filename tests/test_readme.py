@@ -1,4 +1,4 @@
-"""The README's example of the library, run as it stands there."""
+"""The programs in README and docs, run as they stand there."""
 
 import hashlib
 import os
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from acistore.config import Config
+from acistore.fetch import Fetcher
 from acistore.naming import ImageName
+from acistore.store import Store
 from acistore.trust.keystore.store import TrustStore
 from tests.cli.running import environment
 from tests.fetch.conftest import Publisher
@@ -18,12 +20,13 @@ from tests.gpg import SigningKey
 from tests.images import image
 from tests.web import WebSite
 
-README = Path(__file__).parent.parent / "README.md"
+TOP = Path(__file__).parent.parent
 _PATIENCE = 60.0
+HERE = ",".join(f"{label}={value}" for label, value in sorted(ImageName("x").for_this_machine().labels.items()))
 
 
-def example() -> str:
-    section = README.read_text().partition("\n## As a library\n")[2].partition("\n## ")[0]
+def example(page: str = "README.md", heading: str = "As a library") -> str:
+    section = (TOP / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     [program] = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     return str(program)
 
@@ -47,6 +50,21 @@ def publish(publisher: Publisher, name: str, version: str, files: dict[str, byte
     return archive
 
 
+def ran(program: str, place: Path) -> str:
+    """What a program prints; it has to end well and to have nothing to complain of."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=place,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def test_the_example_does_what_it_says(tmp_path: Path, web: WebSite, release: SigningKey) -> None:
     publisher = Publisher(web, release)
     publisher.page()
@@ -61,22 +79,32 @@ def test_the_example_does_what_it_says(tmp_path: Path, web: WebSite, release: Si
 
     place = tmp_path / "work"
     place.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", example()],
-        cwd=place,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    out = ran(example(), place)
+    lines = out.splitlines()
     assert lines[0].startswith(f"sha512-{hashlib.sha512(archive).hexdigest()} example.com/app ")
     assert sorted(lines[1:3]) == sorted(
         f"{name} sha512-{hashlib.sha512(other).hexdigest()}" for name, other in others.items()
     )
     assert [line for line in lines if line.startswith("/etc/os-release file ")]
-    assert done.stdout.endswith(f"\n{system.decode()}\n")
+    assert out.endswith(f"\n{system.decode()}\n")
     assert [path.name for path in place.iterdir()] == ["app.aci"]
     assert (place / "app.aci").read_bytes() == archive
+
+
+def test_the_program_of_trust_says_what_is_so(tmp_path: Path, web: WebSite, release: SigningKey) -> None:
+    publisher = Publisher(web, release)
+    publisher.page()
+    publish(publisher, "example.com/app", "1.0", {"data": b"app"})
+    url = web.put("example.com", "keys.asc", release.public())
+    config = Config.load()
+    trust = TrustStore.open(config)
+    trust.add(release.public(), prefix="example.com", source=url, layer="local")
+    with Store.open(config.dir) as store:
+        fetched = Fetcher(store, trust, config).fetch("example.com/app:1.0")
+    key = tmp_path / "local/trustedkeys/prefix.d/example.com" / release.fingerprint
+    assert ran(example("docs/trust.md", "From a program"), tmp_path).splitlines() == [
+        f"{key} None",
+        f"{release.fingerprint} ()",
+        f"{release.fingerprint} True trusted for example.com",
+        f"{fetched.id} example.com/app:1.0,{HERE} was signed by 1 of the 2 distinct keys that are demanded",
+    ]

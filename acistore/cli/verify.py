@@ -12,13 +12,15 @@ from acistore.cli.output import Output, count, facts, size
 from acistore.cli.parameters import Command, any_images, option
 from acistore.cli.progress import Progress, put_away
 from acistore.cli.session import Session, holds_store, somebody_can_answer
-from acistore.errors import NotTrusted, StoreDamaged, StoreNotFound, UsageError
+from acistore.errors import NoLongerAdmitted, NotTrusted, StoreDamaged, StoreNotFound, UsageError
 
 if TYPE_CHECKING:
     from acistore.fetch.repair import Repaired
     from acistore.store.records import Rebuilt, VerifyReport
 
 _REPAIR = "acistore verify --repair"
+# So many images an error names; the report has them all.
+_NAMED = 5
 _Refused: TypeAlias = "tuple[acistore.StoredImage, NotTrusted]"
 
 
@@ -31,8 +33,11 @@ _Refused: TypeAlias = "tuple[acistore.StoredImage, NotTrusted]"
     "rejudge",
     help="Judge the images by the keys and policies of today, too, and name those that would not be admitted.",
 )
+@option("--content/--no-content", default=True, help="Read the images. Without it --trust alone is answered.")
 @click.pass_obj
-def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool, rejudge: bool) -> int:
+def verify(
+    session: Session, *, images: Sequence[str], repair: bool, yes: bool, rejudge: bool, content: bool
+) -> int:
     """Read images in full and compare them with the SHA-512 that is their ID.
 
     Without IMAGE everything is checked: the database, every pack, every image. On damage the report names what
@@ -43,12 +48,13 @@ def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool, 
     with --yes. To fetch it from somewhere else mends it as well.
 
     With --trust the images are also judged by what is trusted today: whose key was removed, or has expired or been
-    revoked since, is named, and the exit code is 4 if nothing is damaged. Nothing is removed.
+    revoked since, is named, and the exit code is 4 if nothing is damaged. Nothing is removed. --no-content leaves
+    out the reading.
 
     \b
       acistore verify
       acistore verify example.com/app:1.0
-      acistore verify --trust
+      acistore verify --trust --no-content
       acistore verify --repair
     """
     if repair and images:
@@ -62,31 +68,34 @@ def verify(session: Session, *, images: Sequence[str], repair: bool, yes: bool, 
         )
     if repair and rejudge:
         raise UsageError("--repair mends, and --trust judges: one at a time", next_step=f"{_REPAIR}, then --trust")
-    return _repair(session, yes=yes) if repair else _verify(session, images, rejudge=rejudge)
+    if not (content or rejudge):
+        raise UsageError("--no-content leaves nothing to verify", next_step="acistore verify --trust --no-content")
+    return _repair(session, yes=yes) if repair else _verify(session, images, rejudge=rejudge, content=content)
 
 
-def _verify(session: Session, images: Sequence[str], *, rejudge: bool) -> int:
+def _verify(session: Session, images: Sequence[str], *, rejudge: bool, content: bool) -> int:
     code = 0
     with session.existing_store() as store, session.progress() as progress:
         chosen: list[acistore.StoredImage] | None = None
         if images:
             found, code = session.try_each(images, store.get)
             chosen = list({image.key: image for image in found}.values())
-        report = store.verify(chosen, progress=progress)
+        report = store.verify(chosen if content else [], progress=progress)
         not_admitted = _rejudged(session, store, chosen) if rejudge else []
     if session.output.json:
         session.output.document(_document(report, not_admitted=not_admitted))
-    elif report.images_checked or not code:
-        _print_report(session.output, report)
+    elif not (images and not chosen):
+        if content:
+            _print_report(session.output, report)
         _print_not_admitted(session.output, not_admitted)
         if rejudge and not not_admitted:
-            session.output.line("all of them would be admitted today")
+            session.output.line("every image would be admitted today")
     if not report.ok:
         damage = _damage(report, next_step=_REPAIR)
         session.output.error(damage)
         code = code or damage.exit_code
     if not_admitted:
-        refusal = _distrusted(not_admitted, report.images_checked)
+        refusal = _distrusted(not_admitted)
         session.output.error(refusal)
         code = code or refusal.exit_code
     return code
@@ -107,11 +116,14 @@ def _print_not_admitted(output: Output, refused: "Iterable[_Refused]") -> None:
         output.lines(facts([("id", str(image.id)), ("why", why), *refusal.facts.items()]))
 
 
-def _distrusted(refused: "Sequence[_Refused]", checked: int) -> NotTrusted:
-    return NotTrusted(
-        f"{len(refused)} of {count(checked, 'image')} in the store would not be admitted today",
-        facts={str(image.id): str(image.image_name) for image, _ in refused},
-        next_step="acistore trust explain NAME says whose signatures count; acistore rm takes images out",
+def _distrusted(refused: "Sequence[_Refused]") -> NoLongerAdmitted:
+    facts = {str(image.id): str(image.image_name) for image, _ in refused[:_NAMED]}
+    if len(refused) > _NAMED:
+        facts["and"] = f"{len(refused) - _NAMED} more"
+    return NoLongerAdmitted(
+        f"{count(len(refused), 'image')} in the store would not be admitted today",
+        facts=facts,
+        next_step=shlex.join(["acistore", "trust", "explain", refused[0][0].name]),
     )
 
 

@@ -34,28 +34,40 @@ class Admitter:
         *,
         remote: Remote | None = None,
         latest: LatestRule | None = None,
+        unchecked: frozenset[str] = frozenset(),
     ) -> StoredImage:
-        """Stores the image. Raises ImageMismatch, NotTrusted, ArchiveRefused, and CalledOff."""
+        """Stores the image; `unchecked` are names of checks that are off for it, besides the insecure options.
+
+        Raises ImageMismatch, NotTrusted, ArchiveRefused, and CalledOff.
+        """
         spool.seek(0, os.SEEK_END)
         meter = self._progress.start(f"storing {asked.shown}", spool.tell())
         try:
             return self._store.add(
                 cast(BinaryIO, _Watched(spool, meter, self._recall)),
-                admit=partial(self._admissions, claim, asked, source),
+                admit=partial(self._admissions, claim, asked, source, unchecked=unchecked),
                 remote=remote,
                 latest=latest,
+                asked=asked.name,
                 limit=self._config.limits.unpacked_size,
             )
         finally:
             meter.done()
 
     def _admissions(
-        self, claim: Claim, asked: Asked, source: str, image_id: ImageID, manifest: ImageManifest
+        self,
+        claim: Claim,
+        asked: Asked,
+        source: str,
+        image_id: ImageID,
+        manifest: ImageManifest,
+        *,
+        unchecked: frozenset[str],
     ) -> Sequence[Admission]:
         """Why the image is let in, a record for each signer. Raises ImageMismatch, NotTrusted."""
         asked.check(image_id, manifest)
         now = datetime.now(UTC)
-        insecure = tuple(sorted(self._config.insecure_options))
+        insecure = tuple(sorted(self._config.insecure_options | unchecked))
         verdict = claim.verdict(manifest.name)
         if verdict is None:
             return [Admission("unverified", now, url=source, insecure=insecure)]

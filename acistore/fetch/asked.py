@@ -1,11 +1,11 @@
 """What was asked for: how the text that a person gives is read, and what an image must be to be the answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from acistore.errors import FileUnusable, ImageMismatch, InvalidName, UsageError
+from acistore.errors import FileUnusable, ImageMismatch, InvalidName
 from acistore.manifest import Dependency, ImageManifest
 from acistore.naming import ImageID, ImageName, quoted
 from acistore.trust.keys import Scheme
@@ -24,6 +24,7 @@ class Asked:
     name: ImageName | None = None
     image_id: ImageID | None = None
     size: int | None = None
+    is_named: bool = field(default=True, compare=False)
 
     @classmethod
     def by_name(cls, name: ImageName) -> "Asked":
@@ -34,7 +35,7 @@ class Asked:
         """By name and labels, and by ID and size where the manifest pins them (appc spec, aci.md § Dependency
         Matching)."""
         name = dependency.image_name
-        return cls(str(name), name, dependency.image_id, dependency.size)
+        return cls(str(name), name, dependency.image_id, dependency.size, is_named=False)
 
     @property
     def as_latest(self) -> bool:
@@ -67,17 +68,6 @@ class Asked:
 
 def is_url(text: str) -> bool:
     return text.startswith(("https://", "http://"))
-
-
-def require_no_password(url: str) -> None:
-    """Raises UsageError for a URL with a user in it: what is asked for is shown and recorded."""
-    parts = _split(url)
-    if "@" in parts.netloc:
-        host = parts.netloc.rpartition("@")[2]
-        raise UsageError(
-            f"a URL of {host} has a user name or password in it, which everybody could read who sees the call",
-            next_step="put them into ~/.netrc or a [[hosts]] table of acistore.toml, and ask for the URL without",
-        )
 
 
 def is_path(text: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from acistore.config import PULL_POLICIES, Config
 from acistore.errors import AcistoreError, UsageError
 from acistore.events import course
-from acistore.fetch.asked import Asked, is_path, is_url, require_no_password
+from acistore.fetch.asked import Asked, is_path, is_url
 from acistore.fetch.crew import Crew, Recall
 from acistore.fetch.fetched import Fetched, Outcome
 from acistore.fetch.held import Held
@@ -21,6 +21,7 @@ from acistore.fetch.tree import Tree
 from acistore.keys import Confirm
 from acistore.naming import ImageName
 from acistore.net.client import Client
+from acistore.net.passwords import require_no_password
 from acistore.progress import Progress, Silent
 from acistore.store import Store
 from acistore.trust.keystore.store import TrustStore

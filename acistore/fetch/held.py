@@ -24,7 +24,7 @@ class Held:
     def answer(self, asked: Asked, policy: str, now: datetime) -> tuple[StoredImage, Remote | None] | None:
         """The image that is taken without asking a server, by the pull policy or by the server's own word.
 
-        Raises ImageNotFound and UntrustedSigner under the policy `never`.
+        Raises ImageNotFound and NotTrusted under the policy `never`.
         """
         # What is meant by its ID can't change.
         is_news_wanted = policy == "update" and (asked.image_id is None or self._no_cache)
@@ -50,19 +50,19 @@ class Held:
     def is_admitted(self, image: StoredImage, signature_digests: Collection[bytes] | None = None) -> bool:
         """Whether what let the image in once would do so today.
 
-        With digests of files of signatures, only admissions by those very ones count; where there are none, what
-        came without a signature.
+        With digests of files of signatures, only admissions by those very ones count, and all of them have to be
+        known: a new one may be a bad one.
         """
         return self._refusal(image, signature_digests) is None
 
     def _refusal(self, image: StoredImage, digests: Collection[bytes] | None = None) -> NotTrusted | None:
         if "image" in self._config.insecure_options:
             return None
-        past = [
-            admission
-            for admission in self._store.admissions(image)
-            if not digests or admission.signature_digest in digests
-        ]
+        past = self._store.admissions(image)
+        if digests:
+            past = [admission for admission in past if admission.signature_digest in digests]
+            if new := set(digests) - {admission.signature_digest for admission in past}:
+                return NotTrusted(f"{image.image_name} was not admitted by {len(new)} of these signatures")
         return Today(self._trust, datetime.now(UTC)).refusal(str(image.image_name), image.name, past)
 
     def _fresh(self, asked: Asked, now: datetime) -> list[tuple[StoredImage, Remote | None]]:

@@ -38,7 +38,7 @@ from acistore.fetch.asked import Asked, is_path, is_url, path_of
 from acistore.fetch.crew import Recall
 from acistore.fetch.fetched import Fetched
 from acistore.fetch.held import Held
-from acistore.fetch.latest import latest_rule
+from acistore.fetch.latest import Latest
 from acistore.fetch.local import copy_in
 from acistore.fetch.newcomers import Newcomers
 from acistore.fetch.places import Failures, Mirrors
@@ -50,9 +50,10 @@ from acistore.net.freshness import Validators
 from acistore.net.transfer import download
 from acistore.net.urls import shown
 from acistore.progress import Progress
-from acistore.store import LatestRule, Remote, Store, StoredImage
+from acistore.store import Remote, Store, StoredImage
 from acistore.store.spool import SpoolFile
 from acistore.trust.keystore.store import TrustStore
+from acistore.trust.policy import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class ImageFetcher:
         self._progress = progress
         self._recall = recall
         self._admitter = Admitter(store, config, progress, recall)
-        self._allow_downgrade = allow_downgrade
+        self._latest = Latest(trust, allow_downgrade=allow_downgrade)
         self._resolver = Resolver(client)
         self._mirrors = Mirrors(config)
 
@@ -208,7 +209,7 @@ class ImageFetcher:
             copy_in(path, spool, claim, self._config.limits.image_size)
             claim.finish(spool)
             image = self._admitter.admit(spool, claim, asked, source)
-        self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=source)
+        self._decide(asked, "admit", _reason(claim.decided), id=str(image.id), url=source)
         return Fetched(image, source, image.last_used_at, False, 0)
 
     def _from_remote(self, place: Place, asked: Asked) -> Fetched:
@@ -255,7 +256,13 @@ class ImageFetcher:
                         claim.finish(spool)
                         remote = remember(claim)
                         image = self._admitter.admit(
-                            spool, claim, asked, url, remote=remote, latest=self._latest(asked)
+                            spool,
+                            claim,
+                            asked,
+                            url,
+                            remote=remote,
+                            latest=self._latest.rule(asked),
+                            unchecked=self._latest.unchecked(asked),
                         )
                     except (BadSignature, ArchiveRefused, ImageMismatch) as error:
                         if transfer.disturbed and may_repeat:
@@ -266,7 +273,7 @@ class ImageFetcher:
                 if isinstance(error, NetworkError) and spool.note is None and spool.size:
                     error.facts.setdefault("kept", _NOTHING_KEPT)
                 raise
-        self._decide(asked, "admit", _reason(claim, image), id=str(image.id), url=url)
+        self._decide(asked, "admit", _reason(claim.decided), id=str(image.id), url=url)
         return Fetched(image, url, remote.fetched_at, False, transfer.received)
 
     # --- what each way in has in common
@@ -295,13 +302,6 @@ class ImageFetcher:
             known=known,
         )
 
-    def _latest(self, asked: Asked) -> LatestRule | None:
-        """What an image has to be to become the latest of its name."""
-        allowed = self._allow_downgrade or (
-            asked.name is not None and self._trust.rules_for(asked.name.name).policy.allow_downgrade
-        )
-        return latest_rule(asked, allow_downgrade=allowed)
-
     def _conditions(self, known: tuple[Remote, StoredImage] | None, claim: Claim) -> Validators | None:
         """What makes the download a question for news: only where the signature that is there now admits what the
         store has of it."""
@@ -329,7 +329,9 @@ class ImageFetcher:
         asked.check(image.id, image.manifest)
         self._progress.step(f"{asked.shown} is in the store")
         checked = "image" not in self._config.insecure_options
-        self._store.record_fetch(image, remote=remote, latest=self._latest(asked), checked=checked)
+        self._store.record_fetch(
+            image, remote=remote, latest=self._latest.rule(asked), asked=asked.name, checked=checked
+        )
         here = self._store.get(image.id)
         admission = next(iter(self._store.admissions(here)), None)
         if admission is None:
@@ -379,16 +381,14 @@ def _place(endpoint: Endpoint, signature: str | None) -> Place:
     return Place(endpoint.image_url, {"openpgp": endpoint.signature_url, "ssh": endpoint.ssh_signature_url})
 
 
-def _reason(claim: Claim, image: StoredImage) -> str:
+def _reason(verdict: Verdict | None) -> str:
     """Why an image was let in."""
-    verdict = claim.verdict(image.name)
     if verdict is None:
         return "signatures are not checked (--insecure-options=image)"
     if not verdict.signers:
         return "without a signature, which the policy of its name allows"
-    return "signed by " + " and ".join(
-        f"{each.fingerprint}, which is trusted for {each.rule}" for each in verdict.signers
-    )
+    signers = (f"{each.fingerprint}, which is trusted for {each.rule}" for each in verdict.signers)
+    return f"signed by {' and '.join(signers)}"
 
 
 def _now() -> datetime:

@@ -6,11 +6,12 @@ Never silently: a person has said so for this fetch (`--trust-keys-from-https`),
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Lock
 
 from acistore.config import Config
-from acistore.errors import ConsentRefused, NoTrustedKey
+from acistore.errors import ConsentRefused, EndpointNotFound, NoTrustedKey
 from acistore.fetch.asked import Asked
 from acistore.fetch.crew import Recall
 from acistore.fingerprints import option_fingerprint, shown_fingerprint
@@ -20,6 +21,7 @@ from acistore.net.client import Client
 from acistore.progress import Progress
 from acistore.trust.keys import PublicKey
 from acistore.trust.keystore.store import TrustStore
+from acistore.trust.lifetime import problem
 from acistore.trust.refusals import without_keys
 from acistore.trust.rules import Rules
 
@@ -84,7 +86,14 @@ class Newcomers:
     def _introduce(self, asked: Asked, name: ImageName, rules: Rules) -> None:
         """Keys are looked for, and shown to whoever can answer."""
         self._progress.step(f"looking for keys of {name.name}")
-        offers = tuple(self._offers(name, rules))
+        try:
+            offers = tuple(self._offers(name, rules))
+        except EndpointNotFound as error:
+            raise NoTrustedKey(
+                f"{asked.shown} can't be checked: no key is trusted for this name, and none was found",
+                facts={"looked for": error.message, **error.facts},
+                next_step=f"acistore trust add --prefix {shlex.quote(name.name)} KEYFILE",
+            ) from error
         if not offers:
             raise NoTrustedKey(
                 f"{asked.shown} can't be checked: no key is trusted for this name, and none of those that were "
@@ -103,27 +112,27 @@ class Newcomers:
         seen: set[str] = set()
         for found in discover_keys(name, self._config, client_for=self._client_for):
             keys = []
-            for key in self._trust.inspect(found.material):
+            for key in self._trust.inspect(found.material, source=found.source):
                 if key.fingerprint in seen:
                     continue
                 seen.add(key.fingerprint)
-                if problem := _problem(key, rules, masked):
-                    log.warning("key %s, which %s offers, is left out: %s", key.fingerprint, found.source, problem)
+                if obstacle := _obstacle(key, rules, masked):
+                    shown = shown_fingerprint(key.fingerprint)
+                    log.warning("key %s, which %s offers, is left out: %s", shown, found.source, obstacle)
                 else:
                     keys.append(key)
             if keys:
                 yield Offer(found.source, tuple(keys))
 
 
-def _problem(key: PublicKey, rules: Rules, masked: set[str]) -> str | None:
+def _obstacle(key: PublicKey, rules: Rules, masked: set[str]) -> str | None:
     """Why a key is not offered."""
     if key.fingerprint in masked:
         return "it is masked"
     if not rules.policy.counts(key.fingerprint):
         return "the policy for this name does not take it"
-    if key.revoked:
-        return "its owner has revoked it"
-    return "it has expired" if key.expired else None
+    trouble = problem(key, datetime.now(UTC), timedelta(0))
+    return trouble.words if trouble else None
 
 
 def _unconfirmed(asked: Asked, name: ImageName, offers: Sequence[Offer]) -> NoTrustedKey:

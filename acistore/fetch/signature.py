@@ -19,6 +19,7 @@ from acistore.errors import (
 )
 from acistore.fetch.asked import Asked, is_url, path_of, signatures_beside
 from acistore.fetch.crew import Recall
+from acistore.fetch.local import open_regular
 from acistore.net.answers import Response, phrase
 from acistore.net.client import Client
 from acistore.net.freshness import Validators, freshness, retry_after
@@ -94,6 +95,7 @@ class Claim:
         self._check: SignatureCheck | None = None
         self._is_untouched = False
         self._is_unsigned = False
+        self.decided: Verdict | None = None
         self.is_known = False
         self.validators = Validators()
         self.max_age: int | None = None
@@ -165,8 +167,12 @@ class Claim:
     def verdict(self, name: str) -> Verdict | None:
         """Whether the image is admitted under this name; None where images are not verified."""
         if self._is_unsigned:
-            return Verdict(None)
-        return self._check.verdict(name) if self._check else None
+            self.decided = Verdict(None)
+        elif self._check:
+            self.decided = self._check.verdict(name)
+        elif not self._is_off:
+            raise RuntimeError("an image is judged when its signature was checked")
+        return self.decided
 
     def _begin(self) -> None:
         """Starts the check anew. Raises NotTrusted when the claim is enough to refuse."""
@@ -277,8 +283,10 @@ class Claim:
 
 def _read_file(place: Place, signature: str, shown: str, limit: int) -> bytes:
     path = path_of(signature)
+    # Whoever says where the signature is may mean a pipe.
+    is_named = place.signatures != signatures_beside(place.image)
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if is_named else open_regular(path) as file:
             content = file.read(limit + 1)
     except FileNotFoundError:
         if signature in signatures_beside(place.image).values():

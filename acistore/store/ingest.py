@@ -20,7 +20,7 @@ from acistore.archive.layout import check_layout
 from acistore.archive.tar import Entry, split
 from acistore.errors import AcistoreError, ArchiveRefused, StoreUnavailable
 from acistore.manifest import ImageManifest
-from acistore.naming import ImageID
+from acistore.naming import ImageID, ImageName
 from acistore.store import changes, index, schema
 from acistore.store.adding import BlobsGone, NewImage, NewPack, add_image
 from acistore.store.disk import Disk
@@ -55,12 +55,14 @@ def ingest(
     admit: Admit,
     remote: Remote | None = None,
     latest: LatestRule | None = None,
+    asked: ImageName | None = None,
 ) -> tuple[StoredImage, bool]:
     """Adds an image archive, compressed in any known way; returns the stored image, and whether it is new.
 
     `archive` is seekable and read from its beginning; `limit` bounds its plain size in bytes. `admit` decides,
     by raising, before anything is recorded, and so does `latest`, which is None for an image that is not fetched
-    as latest. Raises ArchiveRefused, InvalidManifest, DiskFull and what these two raise.
+    as latest; `asked` is by what name it was, then. Raises ArchiveRefused, InvalidManifest, DiskFull and what
+    these two raise.
     """
     for _attempt in range(REPLAYS):
         with disk.workspace.scratch() as file:
@@ -68,7 +70,7 @@ def ingest(
             manifest = ImageManifest.parse(contents.manifest)
             provenance = Provenance(tuple(admit(contents.id, manifest)), remote, latest is not None)
             try:
-                return _commit(_Admitted(contents, manifest, provenance, latest), file, disk)
+                return _commit(_Admitted(contents, manifest, provenance, latest, asked), file, disk)
             except BlobsGone:
                 continue
     raise StoreUnavailable("bodies that the image shares with others were collected again and again")
@@ -95,6 +97,7 @@ class _Admitted:
     manifest: ImageManifest
     provenance: Provenance
     latest: LatestRule | None
+    asked: ImageName | None
 
 
 def write_contents(
@@ -253,7 +256,8 @@ def _admit_as_latest(connection: Connection, image: _Admitted) -> None:
     """First of all in the transaction: an image that is refused is not worth the work of adding it."""
     if image.latest is not None:
         newest = as_newest(image.contents.id, image.manifest, image.provenance.admitted_at)
-        admit_as_latest(connection, image.manifest.image_name, newest, image.provenance.admissions, image.latest)
+        names = [image.manifest.image_name, *([image.asked] if image.asked else [])]
+        admit_as_latest(connection, names, newest, image.provenance.admissions, image.latest)
 
 
 def _publish(image: _Admitted, file: BinaryIO, packs: PackStorage) -> NewPack:

@@ -15,9 +15,9 @@ from acistore.store import changes, index
 from acistore.store.records import Admission, Newest
 
 # Given what was last admitted as latest of this name (None: nothing was) and what would be now, it raises to
-# refuse. It runs while the store is locked for all other writers, maybe several times for one image, and must not
-# use the store itself.
-LatestRule = Callable[[Newest | None, Newest], None]
+# refuse, or returns what is to be noted (None: what is now, as it is). It runs while the store is locked for all
+# other writers, maybe several times for one image, and must not use the store itself.
+LatestRule = Callable[[Newest | None, Newest], Newest | None]
 
 
 def always(_last: Newest | None, _now: Newest) -> None:
@@ -26,19 +26,24 @@ def always(_last: Newest | None, _now: Newest) -> None:
 
 def admit_as_latest(
     connection: Connection,
-    name: ImageName,
+    names: Sequence[ImageName],
     newest: Newest,
     admissions: Sequence[Admission],
     rule: LatestRule,
 ) -> None:
-    """Lets an image be the latest of its own name, and notes that, or raises what the rule raises.
+    """Lets an image be the latest of these names, and notes that, or raises what the rule raises for one of them.
+
+    The names are its own and the one by which it was asked for: an image with a label more than was asked for
+    would not be compared with the last one otherwise.
 
     The rule is not asked about an image that was let in unchecked, nor is that noted: whoever switches checks off
     gets what is served, and a forged date must not shut out the real images that come later.
     """
     if any(each.is_checked for each in admissions):
-        rule(index.newest_of(connection, name), newest)
-        changes.record_newest(connection, name, newest)
+        families = list(dict.fromkeys(map(index.family_of, names)))
+        noted = [(family, rule(index.newest_of(connection, family), newest) or newest) for family in families]
+        for family, each in noted:
+            changes.record_newest(connection, family, each)
 
 
 def as_newest(image_id: ImageID, manifest: ImageManifest, admitted_at: datetime) -> Newest:

@@ -92,6 +92,7 @@ class Store:
         admit: Admit | None = None,
         remote: Remote | None = None,
         latest: LatestRule | None = None,
+        asked: ImageName | None = None,
         limit: int = Limits().unpacked_size,
     ) -> StoredImage:
         """Stores an image archive, plain or compressed, and returns the image under its computed ID.
@@ -99,10 +100,11 @@ class Store:
         `archive` is read from its beginning and must be seekable. `admit(image_id, manifest)` returns who has let
         the image in, or raises to refuse it; without it the image is recorded as not verified. `latest` is the
         rule for an image that is fetched as latest: `latest(last, now)` is given what was last admitted so of
-        this name and what would be now, inside the transaction, and raises to refuse that; images recorded as not
-        verified it isn't asked about. `limit` bounds the plain tar in bytes. Raises ArchiveRefused,
-        InvalidManifest and what `admit` and `latest` raise; nothing of a refused image stays. An image that is
-        there already, and damaged, is mended.
+        this name and what would be now, inside the transaction, and raises to refuse that, or returns what is to
+        be noted instead; images recorded as not verified it isn't asked about. `asked` is the name that the image
+        was asked for by, for which the rule is asked, too. `limit` bounds the plain tar in bytes. Raises
+        ArchiveRefused, InvalidManifest and what `admit` and `latest` raise; nothing of a refused image stays. An
+        image that is there already, and damaged, is mended.
         """
         with self._disk.workspace.writing():
             stored, new = ingest(
@@ -112,6 +114,7 @@ class Store:
                 admit=admit or (lambda _id, _manifest: [Admission("unverified", _now())]),
                 remote=remote,
                 latest=latest,
+                asked=asked,
             )
             if not new and not self.verify([stored]).content_ok:
                 heal(stored, archive, self._disk, limit=limit)
@@ -278,20 +281,22 @@ class Store:
         *,
         remote: Remote | None = None,
         latest: LatestRule | None = None,
+        asked: ImageName | None = None,
         checked: bool = True,
     ) -> None:
         """Notes that an image that is here already was asked for again, and what its server said.
 
-        `latest` is as for `add`: what it refuses is not noted. `checked=False`: who admits the image was not
-        looked at this time; then `latest` isn't asked, and what was last admitted as latest stays the same. Raises
-        ImageNotFound when the image was removed meanwhile, and what `latest` raises.
+        `latest` and `asked` are as for `add`: what is refused is not noted. `checked=False`: who admits the image
+        was not looked at this time; then `latest` isn't asked, and what was last admitted as latest stays the
+        same. Raises ImageNotFound when the image was removed meanwhile, and what `latest` raises.
         """
         with self._database.write() as connection:
             here, now = _still_here(connection, image), _now()
             if latest and checked:
                 admissions = index.admissions_of(connection, here)
                 newest = as_newest(here.id, here.manifest, now)
-                admit_as_latest(connection, here.image_name, newest, admissions, latest)
+                names = [here.image_name, *([asked] if asked else [])]
+                admit_as_latest(connection, names, newest, admissions, latest)
             changes.record_use(connection, here, now)
             if remote:
                 changes.record_remote(connection, here, remote)

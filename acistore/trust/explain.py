@@ -1,16 +1,16 @@
 """Why something would be decided: the keys that speak for a name or don't, and the verdict over a signature."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from acistore.errors import NotTrusted
 from acistore.naming import covers
 from acistore.trust.check import SignatureCheck
 from acistore.trust.keys import Layer, Place, PublicKey
-from acistore.trust.keystore.store import ListedKey, TrustStore
+from acistore.trust.keystore.store import TrustStore
+from acistore.trust.lifetime import problem
 from acistore.trust.policy import Verdict
-from acistore.trust.refusals import shown_time
 from acistore.trust.rules import Rules
 
 _PIECE = 1 << 20
@@ -35,39 +35,36 @@ def explain_keys(name: str, trust: TrustStore) -> tuple[ExplainedKey, ...]:
     ProgramMissing."""
     snapshot = trust.snapshot()
     rules = snapshot.rules_for(name)
+    listed = [each for each in trust.all_keys() if each.place.prefix is None or covers(each.place.prefix, name)]
+    revoked = snapshot.revoked({each.key.block for each in listed})
     explained = [
         ExplainedKey(
             each.key,
             each.place.prefix,
             each.place.layer,
-            *_judged(each, rules, snapshot.deciding(name, each.key.fingerprint) or each.place),
+            *_judged(
+                each.key.with_revoked(revoked),
+                each.place,
+                rules,
+                snapshot.deciding(name, each.key.fingerprint) or each.place,
+            ),
         )
-        for each in trust.all_keys()
-        if each.place.prefix is None or covers(each.place.prefix, name)
+        for each in listed
     ]
     return tuple(sorted(explained, key=lambda each: not each.accepted))
 
 
-def _judged(listed: ListedKey, rules: Rules, deciding: Place) -> tuple[bool, str]:
-    key, place = listed.key, listed.place
+def _judged(key: PublicKey, place: Place, rules: Rules, deciding: Place) -> tuple[bool, str]:
     where = f"for {deciding.prefix or 'every name'} in the {deciding.layer} layer"
     if key.fingerprint not in {each.fingerprint for each in rules.keys}:
         return False, f"masked {where}"
     if deciding.path != place.path:
         return False, f"overridden by the same key {where}"
-    problem = next(_problems(key, rules), None)
-    return problem is None, problem or ("a root key" if place.prefix is None else f"trusted for {place.prefix}")
-
-
-def _problems(key: PublicKey, rules: Rules) -> Iterator[str]:
-    if key.revoked:
-        yield "revoked by its owner"
-    if key.expired:
-        yield f"expired {shown_time(key.expires_at)}"
+    if trouble := problem(key, datetime.now(UTC), timedelta(0)):
+        return False, trouble.words
     if not rules.policy.counts(key.fingerprint):
-        yield f"not among the keys of the policy for {rules.policy.prefix or 'all names'}"
-    if key.is_weak(key.fingerprint):
-        yield f"too short: {key.bits} bits"
+        return False, f"not among the keys of the policy for {rules.policy.prefix or 'all names'}"
+    return True, "a root key" if place.prefix is None else f"trusted for {place.prefix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ No gpg is started here and no file is read. Fingerprints are lower-case hex ever
 an OpenPGP key's, 64 an SSH key's (the SHA-256 of its blob, as `ssh-keygen -l` shows it in Base64).
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -83,6 +84,19 @@ class PublicKey:
         """The first user ID."""
         return self.user_ids[0] if self.user_ids else None
 
+    @property
+    def parts(self) -> "tuple[PublicKey | Subkey, ...]":
+        """The primary key and its subkeys."""
+        return (self, *self.subkeys)
+
+    def with_revoked(self, revoked: Mapping[str, Collection[str]]) -> "PublicKey":
+        """The same key, of which these parts are revoked, too: `revoked` has them by fingerprint of the key."""
+        fingerprints = revoked.get(self.fingerprint, ())
+        subkeys = (
+            replace(each, revoked=each.revoked or each.fingerprint in fingerprints) for each in self.subkeys
+        )
+        return replace(self, revoked=self.revoked or self.fingerprint in fingerprints, subkeys=tuple(subkeys))
+
     def is_weak(self, signing_fingerprint: str) -> bool:
         """Whether the primary key, or the subkey that signs, is too short to be relied on."""
         lengths = {(self.algorithm, self.bits)} | {
@@ -117,6 +131,11 @@ class TrustedKey:
 
     block: KeyBlock
     place: Place
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The fingerprints of the primary key and of all that claims to be a subkey."""
+        return (self.block.fingerprint, *self.block.subkeys)
 
     @property
     def fingerprint(self) -> str:

@@ -5,6 +5,7 @@ for it have expired.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -12,6 +13,7 @@ from acistore.fingerprints import shown_fingerprint
 from acistore.trust.keys import PublicKey, Subkey
 
 Standing = Literal["valid", "expired", "revoked"]
+ProblemKind = Literal["expired", "revoked", "expiring", "weak", "cannot_sign"]
 
 SOON = timedelta(days=30)
 """How long before its end a key is said to expire soon, unless something else is asked for."""
@@ -53,20 +55,30 @@ def ends_at(key: PublicKey) -> datetime | None:
     return None if end == _NEVER else end
 
 
-def problem(key: PublicKey, now: datetime, soon: timedelta) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is the matter with a key: for a program, and in `words`."""
+
+    kind: ProblemKind
+    words: str
+
+
+def problem(key: PublicKey, now: datetime, soon: timedelta) -> Problem | None:
     """What is the matter with a key, or will be before `soon` has gone by; None when all is well."""
     end = ends_at(key)
     state = standing(key)
     if state == "revoked":
-        return "revoked by its owner" if key.revoked else "what signs for it was revoked by its owner"
+        whose = "" if key.revoked else "what signs for it was "
+        return Problem("revoked", f"{whose}revoked by its owner")
     if state == "expired":
-        return f"expired on {end:%Y-%m-%d}" if end else "expired"
+        return Problem("expired", f"expired on {end:%Y-%m-%d}" if end else "expired")
     parts = [part for part in _signing_parts(key) if not (part.expired or part.revoked)]
     if not parts:
-        return "nothing in it can sign"
+        return Problem("cannot_sign", "nothing in it can sign")
     if all(key.is_weak(part.fingerprint) for part in parts):
-        return "too short: what it signs is refused"
-    return remaining(end, now, soon)
+        return Problem("weak", "too short: what it signs is refused")
+    ending = remaining(end, now, soon)
+    return Problem("expiring", ending) if ending else None
 
 
 def remaining(end: datetime | None, now: datetime, soon: timedelta) -> str | None:

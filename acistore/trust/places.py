@@ -30,6 +30,11 @@ def default_layer() -> Own:
     return "local" if os.geteuid() == 0 else "user"
 
 
+def changeable() -> tuple[Own, ...]:
+    """The layers that whoever runs this may change: the one where keys are kept, and those above it."""
+    return OWN[OWN.index(default_layer()) :]
+
+
 def note_of(place: Place) -> str:
     """By what name the origin of a key is noted: the path of its file below `trustedkeys/`."""
     top = "ssh/" if scheme_of(place.fingerprint) == "ssh" else ""

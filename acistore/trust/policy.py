@@ -4,14 +4,14 @@
 long as an image fetched by URL or from a file has not told it (`TrustStore.rules_for`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
 from acistore.errors import NotTrusted
 from acistore.trust import refusals
-from acistore.trust.keys import PublicKey, Scheme, TrustedKey
+from acistore.trust.keys import Place, PublicKey, Scheme, Subkey, TrustedKey
 from acistore.trust.rules import Rules
 from acistore.trust.signatures import Signature, SignatureResult, Status
 
@@ -65,16 +65,64 @@ def judge_issuers(image: str, rules: Rules, signatures: Sequence[Signature]) -> 
     """
     if not rules.counting:
         return refusals.no_trusted_key(image, rules, signatures)
-    claimed = [
-        key
-        for key in rules.counting
-        if any(signature.claims(part) for signature in signatures for part in _parts(key))
-    ]
-    if not claimed:
+    signers = claimed(rules, signatures)
+    if not signers:
         return refusals.untrusted_signer(image, rules, signatures)
-    if len(claimed) < rules.policy.threshold:
-        return refusals.too_few_signers(image, rules, claimed)
+    if len(signers) < rules.policy.threshold:
+        return refusals.too_few_signers(image, rules, list(signers.values()))
     return None
+
+
+def claimed(rules: Rules, signatures: Sequence[Signature]) -> dict[str, TrustedKey]:
+    """The keys that count and that some signature claims to be by, by fingerprint."""
+    return {
+        key.fingerprint: key
+        for key in rules.counting
+        if any(signature.claims(part) for signature in signatures for part in key.parts)
+    }
+
+
+def judge_signers(
+    image: str, rules: Rules, signatures: Sequence[Signature], known: Mapping[str, PublicKey]
+) -> NotTrusted | None:
+    """What already speaks against an image when more is known of the keys that count: that whoever claims to have
+    signed is out of use. `known` are keys by fingerprint. Nothing is proven here either.
+    """
+    places = {key.fingerprint: key.place for key in rules.counting if key.fingerprint in known}
+    claims = [
+        (SignatureResult(status, signature, known[fingerprint]), known[fingerprint], place)
+        for signature in signatures
+        for fingerprint, place in places.items()
+        if (status := _claimed_status(signature, known[fingerprint])) is not None
+    ]
+    if not claims or any(result.status is Status.GOOD for result, _, _ in claims):
+        return None
+    return _worst(image, claims)
+
+
+def _claimed_status(signature: Signature, key: PublicKey) -> Status | None:
+    """How a signature would stand if it were by this key, as it claims; None when it doesn't."""
+    subkeys = [subkey for subkey in key.subkeys if signature.claims(subkey.fingerprint)]
+    if not subkeys and not signature.claims(key.fingerprint):
+        return None
+    parts: list[PublicKey | Subkey] = [key, *subkeys]
+    if any(part.revoked for part in parts):
+        return Status.REVOKED_KEY
+    return Status.EXPIRED_KEY if any(part.expired for part in parts) else Status.GOOD
+
+
+def with_revocations(
+    results: Sequence[SignatureResult], revoked: Mapping[str, Collection[str]]
+) -> list[SignatureResult]:
+    """The results as they are when of each of these keys some parts are revoked, all by fingerprint."""
+
+    def is_revoked(result: SignatureResult) -> bool:
+        parts = revoked.get(result.fingerprint or "", ())
+        return result.status is not Status.BAD and (
+            result.fingerprint in parts or result.signing_fingerprint in parts
+        )
+
+    return [replace(each, status=Status.REVOKED_KEY) if is_revoked(each) else each for each in results]
 
 
 def judge(image: str, rules: Rules, results: Sequence[SignatureResult]) -> Verdict:
@@ -109,8 +157,12 @@ def judge(image: str, rules: Rules, results: Sequence[SignatureResult]) -> Verdi
         good = [trusted[fingerprint] for fingerprint in signers]
         others = [(result, key) for result, key, _ in counting if key.fingerprint not in signers]
         return Verdict(refusals.too_few_signers(image, rules, good, others))
-    worst = min(counting, key=lambda each: _BY_WEIGHT.index(each[0].status))
-    return Verdict(refusals.refusal(image, *worst))
+    return Verdict(_worst(image, counting))
+
+
+def _worst(image: str, counting: Sequence[tuple[SignatureResult, PublicKey, Place]]) -> NotTrusted:
+    """The refusal by the weightiest of the signatures, of which none is good."""
+    return refusals.refusal(image, *min(counting, key=lambda each: _BY_WEIGHT.index(each[0].status)))
 
 
 # What is told first where no signature is good.
@@ -126,10 +178,6 @@ _BY_WEIGHT = (
     Status.ERROR,
     Status.NO_PUBLIC_KEY,
 )
-
-
-def _parts(key: TrustedKey) -> tuple[str, ...]:
-    return (key.fingerprint, *key.block.subkeys)
 
 
 def _signer(result: SignatureResult, key: PublicKey, rule: str) -> Signer:

@@ -38,16 +38,19 @@ def no_trusted_key(image: str, rules: Rules, signatures: Sequence[Signature]) ->
             facts=signed_by,
             next_step=f"acistore trust add --prefix NAME{_fingerprint_option(signatures)} KEYFILE",
         )
-    facts = {**signed_by, "trusted": f"no key for {rules.name} or above it"}
-    option = _fingerprint_option(signatures)
+    caution = {"caution": _CAUTION} if signatures else {}
     if rules.policy.keys:
-        facts = {**signed_by, **_taken(rules), "trusted": _trusted(rules.keys)}
-        option = f" --fingerprint {option_fingerprint(rules.policy.keys[0])}"
-    return NoTrustedKey(
-        f"{image} can't be checked: no key is trusted for this name",
-        facts=facts,
-        next_step=f"acistore trust add --prefix {shlex.quote(rules.name)}{option}",
-    )
+        return NoTrustedKey(
+            f"{image} can't be checked: no key that its policy takes is trusted for this name",
+            facts={**signed_by, **_taken(rules), "trusted": _trusted(rules.keys)},
+            next_step=f"{_add(rules.name)} --fingerprint {option_fingerprint(rules.policy.keys[0])}",
+        )
+    message = f"{image} can't be checked: no key is trusted for this name"
+    facts = {**signed_by, "trusted": f"no key for {rules.name} or above it"}
+    if masked := _masked(rules, signatures):
+        return NoTrustedKey(message, facts=facts | masked, next_step=_explain(rules.name))
+    next_step = f"{_add(rules.name)}{_fingerprint_option(signatures)}"
+    return NoTrustedKey(message, facts=facts | caution, next_step=next_step)
 
 
 def untrusted_signer(image: str, rules: Rules, signatures: Sequence[Signature]) -> UntrustedSigner:
@@ -56,7 +59,7 @@ def untrusted_signer(image: str, rules: Rules, signatures: Sequence[Signature]) 
         key
         for key in rules.keys
         if not rules.policy.counts(key.fingerprint)
-        and any(each.claims(part) for each in signatures for part in (key.fingerprint, *key.block.subkeys))
+        and any(each.claims(part) for each in signatures for part in key.parts)
     ]
     if passed_over:
         return UntrustedSigner(
@@ -64,18 +67,29 @@ def untrusted_signer(image: str, rules: Rules, signatures: Sequence[Signature]) 
             facts={"signed by": _trusted(passed_over), **_taken(rules), "set by": rules.policy.origin},
             next_step="acistore config shows the policies; the signature of one of its keys is needed",
         )
+    message = f"{image} is signed by a key that is not trusted for {'this name' if rules.name else 'any name'}"
+    facts = {"signed by": _issuers(signatures), "trusted": _trusted(rules.counting)}
+    if rules.name and (masked := _masked(rules, signatures)):
+        return UntrustedSigner(message, facts=facts | masked, next_step=_explain(rules.name))
     return UntrustedSigner(
-        f"{image} is signed by a key that is not trusted for {'any name' if rules.name is None else 'this name'}",
-        facts={
-            "signed by": _issuers(signatures),
-            "trusted": _trusted(rules.counting),
-            "caution": _CAUTION,
-        },
-        next_step=(
-            f"acistore trust add --prefix {shlex.quote(rules.name) if rules.name else 'NAME'}"
-            f"{_fingerprint_option(signatures)}"
-        ),
+        message,
+        facts=facts | {"caution": _CAUTION},
+        next_step=f"{_add(rules.name)}{_fingerprint_option(signatures)}",
     )
+
+
+def _masked(rules: Rules, signatures: Sequence[Signature]) -> dict[str, str]:
+    """Who of the signers was taken out of force on purpose: nobody is to be told to trust them."""
+    masked = sorted(rules.masked.intersection(each.fingerprint for each in signatures if each.fingerprint))
+    return {"masked": _listed(map(shown_fingerprint, masked))} if masked else {}
+
+
+def _add(name: str | None) -> str:
+    return f"acistore trust add --prefix {shlex.quote(name) if name else 'NAME'}"
+
+
+def _explain(name: str) -> str:
+    return shlex.join(["acistore", "trust", "explain", name])
 
 
 def too_few_signers(
@@ -86,6 +100,11 @@ def too_few_signers(
 ) -> TooFewSigners:
     """Fewer distinct keys have signed than are demanded; `others` signed as well, and don't count."""
     policy = rules.policy
+    possible = len(rules.counting)
+    if possible < policy.threshold and rules.name:
+        next_step = _add(rules.name)  # as it is, no image can be admitted
+    else:
+        next_step = "ask its publisher for a signature by another of these keys, in the same file"
     return TooFewSigners(
         f"{image} is signed by {len(signers)} of the {policy.threshold} distinct keys that are demanded",
         facts={
@@ -94,7 +113,7 @@ def too_few_signers(
             "policy": f"for {policy.prefix or 'all names'}, set by {policy.origin}",
             "counting": _trusted(rules.counting),
         },
-        next_step="ask its publisher for a signature by another of these keys, in the same file",
+        next_step=next_step,
     )
 
 
@@ -184,7 +203,7 @@ def _remedy(status: Status, place: Place) -> str | None:
     if status is Status.FUTURE:
         return "date  # one of the two clocks is wrong: this machine's, or the signer's"
     if status is Status.REVOKED_KEY:
-        return f"acistore trust remove {option} {option_fingerprint(place.fingerprint)}"
+        return f"acistore trust add {option} KEYFILE, with the publisher's new key"
     return None
 
 

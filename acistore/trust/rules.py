@@ -11,12 +11,14 @@ class Rules:
     """The rules for an AC name; for None, an image that has not told its name yet, every key that is trusted for
     anything, and no demand besides.
 
-    `keys` are those in force for the name, each once.
+    `keys` are those in force for the name, each once; `masked` the fingerprints of those that somebody has taken
+    out of force for it, and of their subkeys.
     """
 
     name: str | None
     keys: tuple[TrustedKey, ...]
     policy: Policy
+    masked: frozenset[str] = frozenset()
 
     @property
     def counting(self) -> tuple[TrustedKey, ...]:

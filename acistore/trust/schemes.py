@@ -62,6 +62,8 @@ class Verification:
         self._signatures = signatures
         self._keys = tuple(keys)
         self._stack = ExitStack()
+        self.known: dict[str, PublicKey] = {}
+        """By fingerprint, what is known of the keys of whose scheme there is a signature."""
         self._openpgp: gpg.Verification | None = None
         self._ssh: SshVerification | None = None
 
@@ -72,6 +74,7 @@ class Verification:
         with self._stack:
             if openpgp and blocks:
                 keyring = self._stack.enter_context(gpg.Keyring(blocks))
+                self.known |= keyring.keys
                 self._openpgp = self._stack.enter_context(keyring.verification(openpgp))
             if ssh:
                 keys = {
@@ -79,6 +82,7 @@ class Verification:
                     for block in self._keys
                     if isinstance(block, ssh_keys.SshKey)
                 }
+                self.known |= keys
                 self._ssh = SshVerification(ssh, keys)
             self._stack = self._stack.pop_all()
         return self

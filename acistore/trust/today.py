@@ -1,6 +1,6 @@
 """What was admitted once, judged by the keys and policies of today."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -49,6 +49,7 @@ class Today:
         self._now = now
         self._known: dict[KeyBlock, PublicKey] = {}
         self._asked: set[KeyBlock] = set()
+        self._revoked: dict[str, Mapping[str, frozenset[str]]] = {}
 
     def know(self, blocks: Iterable[KeyBlock]) -> None:
         """Asks about these keys at once, where that has not been done. Raises ProgramMissing."""
@@ -67,20 +68,31 @@ class Today:
         signers = {each.fingerprint for each in past}
         blocks = {key.fingerprint: key.block for key in rules.counting if key.fingerprint in signers}
         self.know(blocks.values())
-        keys = {fingerprint: self._known[block] for fingerprint, block in blocks.items() if block in self._known}
+        keys = {
+            fingerprint: self._known[block].with_revoked(self._revoked_of(block))
+            for fingerprint, block in blocks.items()
+            if block in self._known
+        }
         return judge_again(image, rules, past, keys, self._now)
+
+    def _revoked_of(self, key: KeyBlock) -> Mapping[str, frozenset[str]]:
+        if key.fingerprint not in self._revoked:
+            self._revoked[key.fingerprint] = self._snapshot.revoked([key])
+        return self._revoked[key.fingerprint]
 
 
 def judge_again(
-    image: str, rules: Rules, past: Collection[Admitted], keys: dict[str, PublicKey], now: datetime
+    image: str, rules: Rules, past: Collection[Admitted], keys: Mapping[str, PublicKey], now: datetime
 ) -> NotTrusted | None:
     """The refusal of what was admitted before, or None. `keys` are those of the signers that count today."""
     if rules.allows_unsigned and any(each.verdict == "unsigned" for each in past):
         return None
     verified = [each for each in past if each.verdict == "verified" and each.fingerprint]
     if not verified:
-        return SignatureMissing(f"{image} was admitted without a check of its signature")
-    counting = [(each, keys[each.fingerprint]) for each in verified if each.fingerprint in keys]
+        unsigned = any(each.verdict == "unsigned" for each in past)
+        why = "a signature, which its policy does not allow now" if unsigned else "a check of its signature"
+        return SignatureMissing(f"{image} was admitted without {why}")
+    counting = [(each, key) for each in verified if (key := keys.get(each.fingerprint or ""))]
     if not counting:
         signers = ", ".join(dict.fromkeys(shown_fingerprint(each.fingerprint or "") for each in verified))
         return UntrustedSigner(

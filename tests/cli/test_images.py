@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import shlex
 import signal
 import socket
@@ -307,6 +308,7 @@ def test_a_question_can_be_interrupted(publisher: Publisher, run: Run) -> None:
         os.close(terminal)
         seen = b""
         while b"[y/N]" not in seen:
+            assert select.select([keyboard], [], [], 20)[0], seen
             seen += os.read(keyboard, 1 << 16)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130

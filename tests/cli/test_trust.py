@@ -10,9 +10,12 @@ import pytest
 from acistore.cli.output import escape
 from acistore.fingerprints import shown_fingerprint
 from acistore.store import Admission, Store, StoredImage
+from acistore.trust.places import default_layer
 from tests.cli.running import AtTerminal, Run, at_terminal, spawn
+from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
 from tests.images import image
+from tests.web import WebSite
 
 LIST_KEYS = {
     *("prefix", "fingerprint", "scheme", "user_ids", "layer", "state"),
@@ -88,7 +91,14 @@ def test_a_fingerprint_that_is_not_there_is_an_error(
 ) -> None:
     ran = run("--json", "trust", "add", *PREFIX, "--fingerprint", other.fingerprint, str(key_file))
     assert (ran.code, ran.out, ran.error["kind"]) == (4, "", "KeyRefused")
-    assert ran.error["facts"] == {shown_fingerprint(release.fingerprint): release.user_id}
+    assert ran.error["facts"] == {
+        shown_fingerprint(release.fingerprint): release.user_id,
+        "looked in": str(key_file),
+    }
+    wanted = other.fingerprint.upper()
+    assert ran.error["next"] == f"acistore trust add --prefix example.com/app --fingerprint {wanted} KEYFILE"
+    ran = run("--json", "trust", "add", "--root", "--fingerprint", other.fingerprint, str(key_file))
+    assert ran.error["next"] == f"acistore trust add --root --fingerprint {wanted} KEYFILE"
     assert run("--json", "trust", "list").document == []
 
 
@@ -133,6 +143,71 @@ def test_what_is_no_key_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("trust me")
     assert run("--json", "trust", "add", *PREFIX, "--yes", str(tmp_path / "note.txt")).error["exit_code"] == 4
     assert run("--json", "trust", "add", *PREFIX, "--yes", str(tmp_path / "none")).error["exit_code"] == 1
+
+
+def test_messages_name_the_file_that_they_are_about(
+    run: Run, tmp_path: Path, key_file: Path, release: SigningKey
+) -> None:
+    (tmp_path / "junk.asc").write_bytes(b"junk")
+    (tmp_path / "secret.asc").write_bytes(release.secret())
+    for name, problem in (("junk.asc", "not an OpenPGP public key"), ("secret.asc", "this is a SECRET key")):
+        ran = run("--json", "trust", "add", *PREFIX, "--yes", str(key_file), str(tmp_path / name))
+        assert ran.error["message"].startswith(f"{tmp_path / name}: {problem}")
+
+
+def test_a_key_by_plain_http_is_refused_with_the_option_that_would_allow_it(run: Run, web: WebSite) -> None:
+    url = web.put("example.com", "keys.asc", b"", tls=False)
+    for flags in ((), ("--insecure-options", "http,tls")):
+        ran = run("-q", "--json", *flags, "trust", "add", *PREFIX, "--yes", url)
+        assert (ran.code, ran.error["kind"]) == (5, "InsecureTransport")
+        assert ran.error["next"].endswith("--insecure-options=pubkey")
+
+
+def test_what_is_here_of_a_key_is_shown(
+    run: Run, tmp_path: Path, key_file: Path, maker: KeyMaker, release: SigningKey
+) -> None:
+    def here(*flags: str, file: Path = key_file) -> list[str]:
+        lines = run("trust", "add", "--layer", "local", "--yes", *flags, str(file)).err.splitlines()
+        told = (line.strip().partition("  ") for line in lines)
+        return [value.strip() for label, _, value in told if label in ("here", "trusted for")]
+
+    assert here(*PREFIX) == ["new"]
+    assert here(*PREFIX) == ["in force already"]
+    assert here("--prefix", "example.org") == ["new", "example.com/app (local)"]
+    key = maker.key("Renewed <renewed@example.com>", at=LONG_AGO, expires="50y")
+    renewed = tmp_path / "renewed.asc"
+    renewed.write_bytes(key.public())
+    here(*PREFIX, file=renewed)
+    key.expire("0", at="20200601T000000")
+    renewed.write_bytes(key.public())
+    assert here(*PREFIX, file=renewed) == ["changed: expires never, was 2069-12-19"]
+    path = key_path(tmp_path, "local", "prefix.d/example.com/app", key)
+    assert here(*PREFIX, "--layer", "user", file=renewed) == [f"as {path}"]
+
+
+def test_a_masked_key_is_not_added_and_stays_masked(run: Run, key_file: Path, release: SigningKey) -> None:
+    run("trust", "add", *PREFIX, "--layer", "local", "--yes", str(key_file))
+    run("trust", "mask", release.fingerprint)
+    for layer in ("local", "user"):
+        ran = run("--json", "trust", "add", *PREFIX, "--layer", layer, "--yes", str(key_file))
+        assert (ran.code, ran.error["kind"]) == (4, "KeyRefused")
+        assert "is masked for example.com/app" in ran.error["message"]
+    assert [each["state"] for each in run("--json", "trust", "list").document] == ["masked"]
+    unmask = ran.error["next"].split()
+    assert unmask[:3] == ["acistore", "trust", "unmask"]
+    assert run(*unmask[1:]).code == 0
+    assert [each["state"] for each in run("--json", "trust", "list").document] == ["valid"]
+
+
+def test_a_key_that_is_of_no_use_is_told_of(run: Run, tmp_path: Path, maker: KeyMaker) -> None:
+    weak = maker.key("Weak <weak@example.com>", algorithm="rsa1024")
+    (tmp_path / "weak.asc").write_bytes(weak.public())
+    ran = run("trust", "add", *PREFIX, "--yes", str(tmp_path / "weak.asc"))
+    assert ran.code == 0
+    assert "is trusted, but of no use: too short: what it signs is refused" in ran.err
+    ran = run("--json", "trust", "check")
+    assert ran.code == 4
+    assert [each["problem_kind"] for each in ran.document] == ["weak"]
 
 
 def ask(key_file: Path, answer: str, *flags: str) -> AtTerminal:
@@ -226,8 +301,12 @@ def test_remove_names_the_images_that_the_key_admitted_and_leaves_them(
     admitted(store, "example.com/else", other, "root")
     ran = run("trust", "remove", release.fingerprint[-16:])
     assert ran.code == 0
-    assert shown_fingerprint(release.fingerprint) in ran.out
-    assert str(found.id) in ran.out
+    assert ran.out.splitlines() == [
+        release.fingerprint,
+        f"  not trusted for  example.com/app ({default_layer()})",
+        "  trusted for      nothing",
+        f"  has admitted  example.com/app {found.id}",
+    ]
     assert "example.com/else" not in ran.out
     assert "--remove-images" in ran.err
     assert len(store.list()) == 2
@@ -247,8 +326,37 @@ def test_remove_takes_the_images_out_when_told_to(
         "in_force": [],
         "images": [{"id": str(found.id), "name": "example.com/app"}],
         "images_removed": True,
+        "removed_images": [str(found.id)],
     }
     assert store.list() == []
+
+
+def test_images_are_said_to_be_removed_when_some_were(
+    run: Run, store: Store, key_file: Path, release: SigningKey
+) -> None:
+    run("trust", "add", *PREFIX, "--yes", str(key_file))
+    document = run("--json", "trust", "remove", release.fingerprint, "--remove-images").document
+    assert (document["images"], document["images_removed"], document["removed_images"]) == ([], False, [])
+    run("trust", "add", *PREFIX, "--yes", str(key_file))
+    admitted(store, "example.com/app", release, "example.com/app")
+    document = run("--json", "trust", "remove", release.fingerprint).document
+    assert (len(document["images"]), document["images_removed"], document["removed_images"]) == (1, False, [])
+
+
+def test_removing_a_revoked_key_says_what_is_forgotten(run: Run, tmp_path: Path, maker: KeyMaker) -> None:
+    gone = maker.key("Gone <gone@example.com>")
+    old = tmp_path / "old.asc"
+    old.write_bytes(gone.public())
+    gone.revoke()
+    path = key_path(tmp_path, "local", "prefix.d/example.com/app", gone)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gone.public())
+    ran = run("trust", "remove", gone.fingerprint)
+    assert ran.code == 0
+    assert "that is forgotten here with its last copy" in ran.err
+    mask = ran.err.partition("older copies out: ")[2].split()
+    assert run(*mask[1:]).code == 0
+    assert run("trust", "add", *PREFIX, "--yes", str(old)).code == 4
 
 
 def test_remove_from_one_place_leaves_the_others_and_their_images(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from acistore.cli.output import width
+from acistore.cli.trust import force
 from acistore.cli.trust.rows import fitted
-from acistore.fingerprints import option_fingerprint, shown_fingerprint
+from acistore.fingerprints import shown_fingerprint
 from acistore.store import Admission, Store, StoredImage
 from tests.cli.running import Run, at_terminal, spawn
 from tests.cli.test_trust import LIST_KEYS, PREFIX, key_path
@@ -63,14 +64,18 @@ def test_ssh_keys_go_through_the_same_commands(run: Run, tmp_path: Path, ssh: Ss
     (listed,) = run("--json", "trust", "list").document
     assert (listed["scheme"], listed["fingerprint"]) == ("ssh", ssh.fingerprint)
     assert (listed["user_ids"], listed["created_at"], listed["expires_at"]) == (["ci@example.com"], None, None)
-    assert shown in run("trust", "list").out
-    assert run("trust", "show", shown).out.startswith(f"{shown}\n  comment    ci@example.com\n")
+    assert ssh.fingerprint in run("trust", "list").out
+    assert run("trust", "show", shown).out.splitlines()[:3] == [
+        ssh.fingerprint,
+        f"  fingerprint  {shown}",
+        "  comment      ci@example.com",
+    ]
     assert run("trust", "mask", shown).code == 0
     assert [each["state"] for each in run("--json", "trust", "list").document] == ["masked"]
     assert run("trust", "unmask", ssh.fingerprint[-16:]).code == 0
     assert run("trust", "refresh", shown).code == 2
     assert run("trust", "check").code == 0
-    assert run("trust", "remove", shown).out.startswith(f"{shown}\n")
+    assert run("trust", "remove", shown).out.startswith(f"{ssh.fingerprint}\n")
     assert run("--json", "trust", "list").document == []
 
 
@@ -154,7 +159,7 @@ def test_a_table_fits_into_its_terminal(room: int) -> None:
         assert "2026-01-31" in lines[1]
     if room == 300:
         assert lines == fitted([HEADINGS, LONG, ("(root)", "ab" * 32, "ci", "user", "valid", "-", "-")], None)
-        assert option_fingerprint("ab" * 32) in lines[2]
+        assert "ab" * 32 in lines[2]
 
 
 def test_at_a_terminal_a_fingerprint_is_cut_to_what_commands_take(
@@ -179,13 +184,14 @@ def test_show_tells_all_of_every_place(run: Run, store: Store, tmp_path: Path, m
     found = admitted(store, "example.com/app", key, "example.com/app")
     text = run("trust", "show", key.fingerprint).out
     lines = text.splitlines()
-    assert lines[0] == shown_fingerprint(key.fingerprint)
+    assert lines[0] == key.fingerprint
+    assert lines[1].split(maxsplit=1) == ["fingerprint", shown_fingerprint(key.fingerprint)]
     assert "for every name, in the system layer: masked" in lines
     assert "for every name, in the local layer: a mask" in lines
     assert f"  masked by  {mask}" in lines
     assert "for example.com/app, in the user layer: valid" in lines
     assert f"  from   {tmp_path / 'key.asc'}" in lines
-    assert text.count(f"subkey     {shown_fingerprint(subkey)}, ed25519, 255 bits, signs") == 1
+    assert text.count(f"{shown_fingerprint(subkey)}, ed25519, 255 bits, signs") == 1
     assert f"  has admitted  example.com/app {found.id}" in lines
     document = run("--json", "trust", "show", key.fingerprint).document
     assert (document["fingerprint"], document["scheme"]) == (key.fingerprint, "openpgp")
@@ -214,17 +220,35 @@ def test_mask_says_what_is_in_force_afterwards(
     ran = run("trust", "mask", *PREFIX, "--layer", "user", release.fingerprint)
     assert ran.code == 0
     assert ran.out.splitlines() == [
-        shown_fingerprint(release.fingerprint),
-        "  masked for   example.com/app (user)",
-        "  trusted for  every name (system)",
+        release.fingerprint,
+        "  masked for     example.com/app (user)",
+        "  trusted for    every name (system)",
+        "  by others for  example.com/app (local)",
     ]
     document = run("--json", "trust", "mask", "--root", "--layer", "local", release.fingerprint).document
     mask = key_path(tmp_path, "local", "root.d", release)
     place = {"prefix": None, "fingerprint": release.fingerprint, "layer": "local", "file": str(mask)}
-    assert document == {"fingerprint": release.fingerprint, "masks": [place], "in_force": []}
+    mine = key_path(tmp_path, "user", IN_PREFIX, release)
+    for_others = {"prefix": "example.com/app", "layer": "local", "file": str(trusted)}
+    assert document == {
+        "fingerprint": release.fingerprint,
+        "masks": [place],
+        "masked_by": [],
+        "in_force": [],
+        "in_force_for_others": [for_others | {"fingerprint": release.fingerprint}],
+    }
     ran = run("trust", "mask", release.fingerprint)
-    assert (ran.code, ran.err) == (0, "there was nothing to do: the key is masked already\n")
-    assert "trusted for  nothing" in ran.out
+    assert ran.code == 0
+    assert ran.err.startswith("there was nothing to do: the key is masked already\n")
+    assert ran.out.splitlines() == [
+        release.fingerprint,
+        f"  masked by      {mask}",
+        f"  masked by      {mine}",
+        "  trusted for    nothing, by this user",
+        "  by others for  example.com/app (local)",
+    ]
+    document = run("--json", "trust", "mask", *PREFIX, release.fingerprint).document
+    assert (document["masks"], [each["file"] for each in document["masked_by"]]) == ([], [str(mine)])
     ran = run("trust", "unmask", release.fingerprint)
     assert ran.out.splitlines()[1:] == [
         "  unmasked for  every name (local)",
@@ -232,6 +256,32 @@ def test_mask_says_what_is_in_force_afterwards(
         "  trusted for   every name (system)",
         "  trusted for   example.com/app (local)",
     ]
+
+
+def test_a_mask_for_one_user_is_told_to_be_that(
+    run: Run, tmp_path: Path, trusted: Path, release: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(force, "default_layer", lambda: "local")
+    shown = release.fingerprint.upper()
+    told = (
+        "acistore: warning: masked only for this user: others on this machine still trust the key for "
+        "example.com/app; for the whole machine, "
+    )
+    ran = run("trust", "mask", release.fingerprint)
+    remove = f"acistore trust remove --prefix example.com/app {shown}"
+    assert ran.err == f"{told}{remove}\n"
+    assert run("trust", "mask", release.fingerprint).err.endswith(f"{told}{remove}\n")
+    run(*remove.split()[1:])
+    put(tmp_path, "system", IN_PREFIX, release)
+    mask = f"acistore trust mask --layer local --prefix example.com/app {shown}"
+    assert run("trust", "mask", *PREFIX, "--layer", "user", release.fingerprint).err.endswith(f"{told}{mask}\n")
+    ran = run(*mask.split()[1:])
+    assert ran.err == ""
+    assert "  trusted for  nothing\n" in ran.out
+    monkeypatch.setattr(force, "default_layer", lambda: "user")
+    run("trust", "unmask", "--layer", "local", release.fingerprint)
+    ran = run("trust", "mask", "--layer", "user", release.fingerprint)
+    assert ran.err.endswith(f"for the whole machine, as root: {mask}\n")
 
 
 def test_a_mask_that_does_not_reach_is_told(run: Run, tmp_path: Path, release: SigningKey) -> None:
@@ -253,7 +303,8 @@ def test_removing_says_where_the_key_still_counts(
 ) -> None:
     put(tmp_path, "system", "root.d", release)
     out = run("trust", "remove", *PREFIX, release.fingerprint).out
-    assert out.splitlines()[1:] == [
+    assert out.splitlines() == [
+        release.fingerprint,
         "  not trusted for  example.com/app (local)",
         "  trusted for      every name (system)",
         "  trusted for      example.com/app, through every name (system)",
@@ -277,15 +328,13 @@ def test_refresh_names_the_images_of_a_revoked_key(
     source.write_bytes(key.public())
     run("trust", "add", *PREFIX, "--layer", "local", "--yes", str(source))
     found = admitted(store, "example.com/app", key, "example.com/app")
-    assert run("trust", "refresh").out == (
-        f"{shown_fingerprint(key.fingerprint)} {key.user_id}\n  unchanged  nothing new\n"
-    )
+    assert run("trust", "refresh").out == (f"{key.fingerprint} {key.user_id}\n  unchanged  nothing new\n")
     key.revoke()
     source.write_bytes(key.public())
     ran = run("trust", "refresh", key.fingerprint)
     assert ran.code == 0
     assert ran.out.splitlines() == [
-        f"{shown_fingerprint(key.fingerprint)} {key.user_id}",
+        f"{key.fingerprint} {key.user_id}",
         "  changed      revoked by its owner",
         "  written for  example.com/app (local)",
         f"  has admitted  example.com/app {found.id}",
@@ -296,9 +345,25 @@ def test_refresh_names_the_images_of_a_revoked_key(
     (document,) = run("--json", "trust", "refresh", "--remove-images").document
     assert document["changes"] == []
     assert (document["revoked"], document["images_removed"]) == (True, True)
+    assert document["removed_images"] == [str(found.id)]
     assert document["images"] == [{"id": str(found.id), "name": "example.com/app"}]
     assert store.list() == []
     assert [each["state"] for each in run("--json", "trust", "list").document] == ["revoked"]
+    (document,) = run("--json", "trust", "refresh", "--remove-images").document
+    assert (document["images_removed"], document["removed_images"]) == (False, [])
+    lines = [line.split(maxsplit=1) for line in run("trust", "show", key.fingerprint).out.splitlines()]
+    assert ["state", "REVOKED by its owner"] in lines
+    assert ["expires", "never"] in lines
+
+
+@pytest.mark.parametrize(
+    ("place", "where"), [((), ""), (PREFIX, " for example.com/app"), (("--root",), " for every name")]
+)
+def test_when_there_is_nothing_to_refresh_that_is_said(run: Run, place: tuple[str, ...], where: str) -> None:
+    ran = run("trust", "refresh", *place)
+    assert (ran.code, ran.out, ran.err) == (0, "", f"there is no key{where} that could be refreshed\n")
+    assert run("--json", "trust", "refresh", *place).document == []
+    assert run("-q", "trust", "refresh", *place).err == ""
 
 
 def test_what_can_not_be_refreshed_is_reported_and_the_others_go_on(
@@ -311,7 +376,7 @@ def test_what_can_not_be_refreshed_is_reported_and_the_others_go_on(
     ran = run("trust", "refresh")
     assert ran.code == 1
     assert f"the key file {tmp_path / 'release.asc'} is not there any more" in ran.err
-    assert f"{shown_fingerprint(other.fingerprint)} {other.user_id}\n  unchanged  nothing new\n" in ran.out
+    assert f"{other.fingerprint} {other.user_id}\n  unchanged  nothing new\n" in ran.out
     assert f"left alone: {shown_fingerprint(stranger.fingerprint)}" in ran.err
     assert f"left alone: {shown_fingerprint(ssh.fingerprint)}" in ran.err
     ran = run("--json", "trust", "refresh")
@@ -325,34 +390,41 @@ def test_what_can_not_be_refreshed_is_reported_and_the_others_go_on(
 
 def test_check_is_for_a_timer(run: Run, tmp_path: Path, maker: KeyMaker, trusted: Path) -> None:
     ran = run("trust", "check")
-    assert (ran.code, ran.out, ran.err) == (0, "1 key, all well\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, "", "1 key, all well\n")
+    ran = run("-q", "trust", "check")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
     soon = maker.key("Soon <soon@example.com>", expires="50d")
     put(tmp_path, "local", "root.d", soon)
-    stray = put(tmp_path, "local", "root.d", soon).with_name("README")
-    assert run("trust", "check").out == "2 keys, all well\n"
+    assert run("trust", "check").err == "2 keys, all well\n"
+    stray = trusted.with_name("README")
     stray.write_text("keys")
     ran = run("--json", "trust", "check", "--expires-within", "60d")
     assert ran.code == 4
-    error = json.loads(ran.err)["error"]
-    assert (error["kind"], error["exit_code"]) == ("KeysNeedAttention", 4)
-    assert error["message"] == "2 of 3 trusted keys need attention"
-    assert [(each["prefix"], each["problem"], set(each)) for each in ran.document] == [
-        (None, "expires in 49 days", LIST_KEYS | {"file", "problem"}),
-        ("example.com/app", None, LIST_KEYS | {"file", "problem"}),
-        (
-            None,
-            "it is not named by a fingerprint of 40 lower-case hexadecimal digits",
-            LIST_KEYS | {"file", "problem"},
-        ),
+    assert (ran.error["kind"], ran.error["exit_code"]) == ("KeysNeedAttention", 4)
+    assert ran.error["message"] == "1 of 2 keys and 1 file need attention"
+    assert ran.error["next"] == f"acistore trust show {soon.fingerprint.upper()}"
+    not_named = "it is not named by a fingerprint of 40 lower-case hexadecimal digits"
+    assert [(each["prefix"], each["problem_kind"], each["problem"]) for each in ran.document] == [
+        (None, "expiring", "expires in 49 days"),
+        ("example.com/app", None, None),
+        ("example.com/app", "file", not_named),
     ]
-    ran = run("trust", "check", "--expires-within", "60d")
-    assert len(ran.out.splitlines()) == 3
+    assert all(set(each) == LIST_KEYS | {"file", "problem", "problem_kind"} for each in ran.document)
+    assert (ran.document[2]["file"], ran.document[2]["layer"]) == (str(stray), "local")
+    ran = run("-q", "trust", "check", "--expires-within", "60d")
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["PREFIX", "(root)", "example.com/app"]
     assert str(stray) in ran.out
+    assert ran.err.splitlines()[:3] == [
+        "acistore: 1 of 2 keys and 1 file need attention",
+        f"  {shown_fingerprint(soon.fingerprint)}  expires in 49 days: {soon.user_id}, for every name (local)",
+        f"  {stray}  {not_named}",
+    ]
     assert run("--json", "trust", "check", "--expires-within", "soon").error["exit_code"] == 2
 
 
 def test_check_of_nothing(run: Run) -> None:
-    assert run("trust", "check").out == "no key is trusted\n"
+    ran = run("trust", "check")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no key is trusted\n")
     assert run("--json", "trust", "check").document == []
 
 
@@ -379,10 +451,18 @@ def test_what_was_exported_is_imported(
 ) -> None:
     ran = run("trust", "import", "--layer", "local", "--yes", str(exported))
     assert ran.code == 0
-    assert ran.out.split() == sorted([ssh.fingerprint, release.fingerprint])
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert rows[0][:2] == ["PREFIX", "FINGERPRINT"]
+    assert {row[1] for row in rows[1:]} == {ssh.fingerprint, release.fingerprint, other.fingerprint}
+    assert all("local" in row for row in rows[1:])
     for shown in (shown_fingerprint(ssh.fingerprint), shown_fingerprint(release.fingerprint)):
         assert f"key {shown}\n" in ran.err
-    assert f"mask of key {shown_fingerprint(other.fingerprint)}\n  for  example.com/app\n" in ran.err
+    assert (
+        f"mask of key {shown_fingerprint(other.fingerprint)}\n"
+        "  for   example.com/app, in the local layer\n"
+        "  here  new\n"
+    ) in ran.err
+    assert "  said to be from  " in ran.err  # nobody but the file says so
     before = run("--json", "trust", "list").document
     assert [(each["prefix"], each["state"]) for each in before] == [
         (None, "valid"),
@@ -392,8 +472,11 @@ def test_what_was_exported_is_imported(
         ),
     ]
     assert run("trust", "export", "-").out.encode() == exported.read_bytes()
-    ran = run("trust", "import", "--yes", str(exported))
+    ran = run("trust", "import", str(exported))  # nobody has to be asked
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.count("  in force already\n") == 3
     assert "nothing was changed: all of it is in force already" in ran.err
+    assert run("--json", "trust", "import", str(exported)).document == []
     assert run("--json", "trust", "list").document == before
 
 
@@ -428,21 +511,97 @@ def test_import_needs_an_answer(
 def test_import_of_some_keys(run: Run, exported: Path, release: SigningKey, ssh: SshSigningKey) -> None:
     chosen = ("--fingerprint", release.fingerprint)
     ran = run("trust", "import", *chosen, str(exported))
-    assert (ran.code, ran.out) == (0, f"{release.fingerprint}\n")
+    assert (ran.code, ran.out.splitlines()[1].split()[1]) == (0, release.fingerprint)
     assert f"left out: {shown_fingerprint(ssh.fingerprint)}\n" in ran.err
     assert [each["fingerprint"] for each in run("--json", "trust", "list").document] == [release.fingerprint]
     assert run("trust", "import", "--fingerprint", "ab" * 20, str(exported)).code == 4
 
 
-def test_what_keeps_a_key_from_counting_is_told(
-    run: Run, tmp_path: Path, exported: Path, release: SigningKey, other: SigningKey
+def test_what_is_masked_here_is_left_alone_and_told(
+    run: Run, tmp_path: Path, exported: Path, ssh: SshSigningKey, release: SigningKey
 ) -> None:
     mask = put(tmp_path, "user", IN_PREFIX, release, b"")
     shown = shown_fingerprint(release.fingerprint)
-    problem = f"warning: key {shown} does not count for example.com/app: {mask} masks it\n"
-    assert problem in run("trust", "import", "--layer", "local", "--yes", str(exported)).err
-    added = run("trust", "add", *PREFIX, "--layer", "local", "--yes", str(tmp_path / "release.asc"))
-    assert problem in added.err
+    ran = run("trust", "import", "--layer", "local", "--yes", str(exported))
+    assert ran.code == 0
+    assert f"  left alone: masked here by {mask}\n" in ran.err
+    assert f"warning: key {shown} was left alone for example.com/app: it is masked here by {mask}\n" in ran.err
+    assert not key_path(tmp_path, "local", IN_PREFIX, release).exists()
+    assert (tmp_path / "local/trustedkeys/ssh/root.d" / ssh.fingerprint).exists()
+    ran = run("--json", "trust", "import", "--layer", "local", "--yes", str(exported))
+    assert ran.document == []
+
+
+def test_an_import_of_a_mask_holds_for_the_whole_machine(
+    run: Run, tmp_path: Path, trusted: Path, release: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = tmp_path / "older.json", tmp_path / "newer.json"
+    run("trust", "export", str(older))
+    run("trust", "mask", "--layer", "user", release.fingerprint)
+    run("trust", "export", str(newer))
+    run("trust", "unmask", release.fingerprint)
+    ran = run("trust", "import", "--layer", "local", "--yes", str(newer))
+    assert ran.code == 0
+    assert (
+        f"mask of key {shown_fingerprint(release.fingerprint)}\n"
+        "  for   example.com/app, in the local layer\n"
+        f"  here  takes the place of the key's own file {trusted}\n"
+    ) in ran.err
+    assert "warning" not in ran.err
+    assert ran.out.splitlines()[1].split()[:4] == ["example.com/app", release.fingerprint, "local", "masked"]
+    assert trusted.read_bytes() == b""
+    ran = run("--json", "trust", "import", "--layer", "local", "--yes", str(older))
+    assert (ran.code, ran.document) == (0, [])
+    assert trusted.read_bytes() == b""
+
+
+def test_a_revocation_that_is_imported_names_the_images(
+    run: Run, store: Store, tmp_path: Path, maker: KeyMaker
+) -> None:
+    key = maker.key("Gone <gone@example.com>")
+    path = put(tmp_path, "local", IN_PREFIX, key)
+    found = admitted(store, "example.com/app", key, "example.com/app")
+    fresh = key.public()
+    key.revoke()
+    path.write_bytes(key.public())
+    run("trust", "export", str(tmp_path / "keys.json"))
+    path.write_bytes(fresh)
+    elsewhere = put(tmp_path, "local", "root.d", key, fresh)
+    ran = run("trust", "import", "--layer", "local", "--yes", str(tmp_path / "keys.json"))
+    assert ran.code == 0
+    assert ran.err.count("  here       changed: revoked by its owner\n") == 2
+    assert "  state      REVOKED by its owner\n" in ran.err
+    assert f"has admitted  example.com/app {found.id}" in ran.out
+    assert "--remove-images" in ran.err
+    assert len(store.list()) == 1
+    assert run("trust", "import", "--yes", "--remove-images", str(tmp_path / "keys.json")).code == 0
+    assert store.list() == []
+    admitted(store, "example.com/app", key, "example.com/app")
+    for file in (path, elsewhere):
+        file.write_bytes(fresh)
+    documents = run("--json", "trust", "import", "--yes", "--remove-images", str(tmp_path / "keys.json")).document
+    assert {each["prefix"]: (each["outcome"], each["changes"]) for each in documents} == {
+        None: ("changed", ["revoked by its owner"]),
+        "example.com/app": ("changed", ["revoked by its owner"]),
+    }
+    assert all(each["images_removed"] and each["removed_images"] == [str(found.id)] for each in documents)
+    assert store.list() == []
+
+
+def test_stdin_is_called_that(run: Run, exported: Path) -> None:
+    ran = spawn("--json", "trust", "import", "-", stdin="junk")
+    assert ran.error["message"] == "stdin is not a file of trusted keys: it is not JSON"
+    ran = spawn("--json", "trust", "import", "-", stdin=exported.read_text())
+    assert ran.error["message"].startswith("whether to trust what stdin holds, 2 trusted keys and 1 mask, can't")
+    ran = spawn("--json", "trust", "import", "--fingerprint", "ab" * 20, "-", stdin=exported.read_text())
+    assert ran.error["message"].endswith("is not in stdin")
+    ran = run("--json", "trust", "import", "--fingerprint", "ab" * 20, str(exported))
+    assert ran.error["message"].endswith(f"is not in {exported}")
+
+
+def test_what_keeps_a_mask_from_having_an_effect_is_told(
+    run: Run, tmp_path: Path, exported: Path, release: SigningKey, other: SigningKey
+) -> None:
     path = put(tmp_path, "user", IN_PREFIX, other)
     ran = run("trust", "import", "--layer", "local", "--yes", str(exported))
     shown = shown_fingerprint(other.fingerprint)

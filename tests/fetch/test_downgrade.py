@@ -68,11 +68,17 @@ def test_a_newer_and_an_equal_one_are_taken(publisher: Publisher, trusting: Oper
         assert not trusting.fetch(NAME).reused
 
 
-def test_it_is_admitted_where_somebody_allows_it(publisher: Publisher, trusting: Operator) -> None:
+def test_it_is_admitted_where_somebody_allows_it(
+    publisher: Publisher, trusting: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
     offer(publisher, version("2.0"))
     trusting.fetch(NAME)
     offer(publisher, version("1.0"))
-    assert trusting.fetch(NAME, allow_downgrade=True).labels["version"] == "1.0"
+    with caplog.at_level("WARNING", "acistore"):
+        went_back = trusting.fetch(NAME, allow_downgrade=True)
+    assert "would go back to an older version, which is allowed: 1.0" in caplog.text
+    assert went_back.labels["version"] == "1.0"
+    assert [each.insecure for each in trusting.store.admissions(went_back.image)] == [("downgrade",)]
     offer(publisher, version("1.5"))
     assert trusting.fetch(NAME).labels["version"] == "1.5"  # 1.0 was the last that was admitted
     trusting.demands(HOST, allow_downgrade=True)
@@ -161,6 +167,69 @@ def test_what_is_taken_unchecked_moves_nothing_back(publisher: Publisher, trusti
     offer(publisher, version("1.5"))
     with pytest.raises(DowngradeRefused):
         trusting.fetch(NAME)
+
+
+def test_a_label_more_makes_no_other_image_of_what_was_asked_for(publisher: Publisher, trusting: Operator) -> None:
+    offer(publisher, version("2.0"))
+    newest = trusting.fetch(NAME)
+    offer(publisher, version("1.0", channel="beta"))
+    with pytest.raises(DowngradeRefused):
+        trusting.fetch(NAME)
+    offer(publisher, version("1.0", channel="beta"), "1.0")
+    trusting.fetch(f"{NAME}:1.0")
+    trusting.store.remove([newest.image])
+    with pytest.raises(DowngradeRefused):
+        trusting.fetch(NAME, pull_policy="never")
+
+
+def test_a_word_is_neither_older_nor_newer_than_a_number(publisher: Publisher, trusting: Operator) -> None:
+    offer(publisher, version("2.0"))
+    trusting.fetch(NAME)
+    offer(publisher, version("nightly"))
+    with pytest.raises(DowngradeRefused, match="does not say whether it is newer"):
+        trusting.fetch(NAME)
+    offer(publisher, version("nightly", "2026-01-01T00:00:00Z"))
+    with pytest.raises(DowngradeRefused):
+        trusting.fetch(NAME)
+
+
+def test_what_an_image_does_not_say_is_not_forgotten(publisher: Publisher, trusting: Operator) -> None:
+    for number, created in (("2.0", "2026-01-01T00:00:00Z"), ("2.0", None), (None, "2026-01-02T00:00:00Z")):
+        offer(publisher, version(number, created))
+        trusting.fetch(NAME)
+    for number, created in (("2.0", "2019-01-01T00:00:00Z"), ("1.0", None), ("3.0", "2026-01-01T12:00:00Z")):
+        offer(publisher, version(number, created))
+        with pytest.raises(DowngradeRefused):
+            trusting.fetch(NAME)
+
+
+def test_a_date_that_is_still_to_come_shuts_nothing_out(publisher: Publisher, trusting: Operator) -> None:
+    offer(publisher, version("1.0", "9999-01-01T00:00:00Z"))
+    trusting.fetch(NAME)
+    offer(publisher, version("2.0", "2026-01-01T00:00:00Z"))
+    trusting.fetch(NAME)
+    offer(publisher, version("2.0", "2025-01-01T00:00:00Z"))
+    with pytest.raises(DowngradeRefused):
+        trusting.fetch(NAME)
+
+
+def test_what_a_named_image_needs_goes_back_only_by_a_policy(publisher: Publisher, trusting: Operator) -> None:
+    trusting.trusts(publisher.key, HOST)
+    labels = [{"name": label, "value": LABELS[label]} for label in ("os", "arch")]
+    base = {"imageName": "example.com/base", "labels": labels}
+
+    def publish(number: str) -> None:
+        own = LABELS | {"version": number}
+        publisher.publish(image("example.com/base", labels=own), name="example.com/base", version="latest")
+        publisher.publish(image(NAME, labels=own, dependencies=[base]), version="latest")
+
+    publish("2.0")
+    trusting.fetch(NAME)
+    publish("1.0")
+    with pytest.raises(DowngradeRefused, match="would go back to an older version"):
+        trusting.fetch(NAME, pull_policy="update", allow_downgrade=True)
+    trusting.demands("example.com/base", allow_downgrade=True)
+    trusting.fetch(NAME, pull_policy="update", allow_downgrade=True)
 
 
 def newest(number: int, version: str | None, created: str | None) -> Newest:

@@ -127,7 +127,7 @@ def test_one_who_looks_for_keys_can_be_interrupted(unsteady: Unsteady, operator:
         text=True,
     )
     with process:
-        while not page.heads:
+        while not page.heads and process.poll() is None:
             pass
         start = time.monotonic()
         process.send_signal(signal.SIGINT)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from acistore.errors import AcistoreError, ConsentRefused, EndpointNotFound, NoTrustedKey, UntrustedSigner
+from acistore.errors import AcistoreError, ConsentRefused, InsecureTransport, NoTrustedKey, UntrustedSigner
 from acistore.keys import Offer
+from tests.conftest import LONG_AGO
 from tests.fetch.conftest import HOST, LABELS, NAME, Operator, Publisher, app
-from tests.gpg import SigningKey
+from tests.gpg import KeyMaker, SigningKey
 from tests.images import image
 from tests.ssh import SshSigningKey
 
@@ -138,14 +139,55 @@ def test_nobody_is_asked_about_a_dependency(published: Publisher, operator: Oper
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.com/keys.asc", "file:///etc/passwd", "ftp://example.com/keys.asc"]
+    ("url", "error"),
+    [
+        ("http://example.com/keys.asc", InsecureTransport),
+        ("file:///etc/passwd", NoTrustedKey),
+        ("ftp://example.com/keys.asc", NoTrustedKey),
+    ],
 )
-def test_keys_come_over_https_only(published: Publisher, operator: Operator, url: str) -> None:
+def test_keys_come_over_https_only(
+    published: Publisher, operator: Operator, url: str, error: type[AcistoreError]
+) -> None:
     operator.demands(HOST, discover_keys=True)
     published.page(keys=url)
     person = Person(True)
-    with pytest.raises(AcistoreError) as refused:
+    with pytest.raises(error):
         operator.fetch(confirm=person)
-    assert isinstance(refused.value, EndpointNotFound) or refused.value.exit_code == 5
     assert person.shown == []
     assert operator.trust.all_keys() == ()
+
+
+def test_a_page_without_keys_leaves_the_name_untrusted(published: Publisher, operator: Operator) -> None:
+    operator.demands(HOST, discover_keys=True)
+    published.page()
+    with pytest.raises(NoTrustedKey, match="and none was found") as refused:
+        operator.fetch(confirm=Person(True))
+    assert refused.value.next_step == f"acistore trust add --prefix {NAME} KEYFILE"
+
+
+def test_a_key_that_can_sign_no_more_is_left_out_and_the_others_are_offered(
+    published: Publisher, operator: Operator, maker: KeyMaker
+) -> None:
+    worn_out = maker.key("Worn out <old@example.com>", usage="cert", at=LONG_AGO)
+    worn_out.add_subkey(at=LONG_AGO, expires="1y")
+    published.web.put(HOST, "keys.asc", worn_out.public() + published.key.public())
+    operator.demands(HOST, discover_keys=True)
+    person = Person(True)
+    operator.fetch(confirm=person)
+    assert [fingerprint for fingerprint, _, _ in person.shown] == [published.key.fingerprint]
+
+
+def test_of_the_keys_of_a_page_only_so_many_are_asked_for(published: Publisher, operator: Operator) -> None:
+    operator.demands(HOST, discover_keys=True)
+    paths = [f"k{number}.asc" for number in range(50)]
+    tags = [f'<meta name="ac-discovery-pubkeys" content="{HOST} https://{HOST}/{path}">' for path in paths]
+    published.web.put(HOST, "index.html", "".join(tags).encode())
+    for path in paths:
+        published.web.put(HOST, path, published.key.public())
+    person = Person(False)
+    with pytest.raises(ConsentRefused):
+        operator.fetch(confirm=person)
+    assert len(person.shown) == 1
+    asked = [line for line in published.web.log() if "/k" in line]
+    assert len(asked) == operator.config.limits.endpoints

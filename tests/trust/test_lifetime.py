@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from acistore.trust.keys import PublicKey, Subkey
-from acistore.trust.lifetime import differences, ends_at, problem, remaining, standing
+from acistore.trust.lifetime import Problem, differences, ends_at, problem, remaining, standing
 from acistore.trust.openpgp.packets import KeyBlock
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -103,32 +103,43 @@ def test_what_a_key_can_still_do(given: PublicKey, expected: str) -> None:
 PROBLEMS = [
     (key(), None),
     (key(expires_at=after(31)), None),
-    (key(expires_at=after(30)), "expires in 30 days"),
-    (key(expires_at=after(1.5)), "expires in 1 day"),
-    (key(expires_at=after(0.5)), "expires within a day"),
-    (key(expires_at=after(-5)), "expired on 2026-05-27"),
-    (key(subkey(after(3)), capabilities="c"), "expires in 3 days"),
-    (key(subkey(after(-5)), capabilities="c"), "expired on 2026-05-27"),
-    (key(revoked=True), "revoked by its owner"),
-    (key(subkey(revoked=True), capabilities="c"), "what signs for it was revoked by its owner"),
-    (key(algorithm="rsa", bits=2047), "too short: what it signs is refused"),
+    (key(expires_at=after(30)), Problem("expiring", "expires in 30 days")),
+    (key(expires_at=after(1.5)), Problem("expiring", "expires in 1 day")),
+    (key(expires_at=after(0.5)), Problem("expiring", "expires within a day")),
+    (key(expires_at=after(-5)), Problem("expired", "expired on 2026-05-27")),
+    (key(subkey(after(3)), capabilities="c"), Problem("expiring", "expires in 3 days")),
+    (key(subkey(after(-5)), capabilities="c"), Problem("expired", "expired on 2026-05-27")),
+    (key(revoked=True), Problem("revoked", "revoked by its owner")),
+    (
+        key(subkey(revoked=True), capabilities="c"),
+        Problem("revoked", "what signs for it was revoked by its owner"),
+    ),
+    (key(algorithm="rsa", bits=2047), Problem("weak", "too short: what it signs is refused")),
     (key(algorithm="rsa", bits=2048), None),
-    (key(subkey(algorithm="dsa", bits=1024), capabilities="c"), "too short: what it signs is refused"),
-    (key(subkey(), algorithm="dsa", bits=1024, capabilities="c"), "too short: what it signs is refused"),
+    (
+        key(subkey(algorithm="dsa", bits=1024), capabilities="c"),
+        Problem("weak", "too short: what it signs is refused"),
+    ),
+    (
+        key(subkey(), algorithm="dsa", bits=1024, capabilities="c"),
+        Problem("weak", "too short: what it signs is refused"),
+    ),
     (key(subkey(algorithm="rsa", bits=1024)), None),
-    (key(subkey(capabilities="e"), capabilities="c"), "nothing in it can sign"),
-    (key(capabilities="c"), "nothing in it can sign"),
+    (key(subkey(capabilities="e"), capabilities="c"), Problem("cannot_sign", "nothing in it can sign")),
+    (key(capabilities="c"), Problem("cannot_sign", "nothing in it can sign")),
 ]
 
 
 @pytest.mark.parametrize(("given", "expected"), PROBLEMS)
-def test_what_is_the_matter_with_a_key(given: PublicKey, expected: str | None) -> None:
+def test_what_is_the_matter_with_a_key(given: PublicKey, expected: Problem | None) -> None:
     assert problem(given, NOW, MONTH) == expected
 
 
 def test_how_soon_is_soon_is_the_askers_choice() -> None:
     assert problem(key(expires_at=after(5)), NOW, timedelta(0)) is None
-    assert problem(key(expires_at=after(300)), NOW, timedelta(days=365)) == "expires in 300 days"
+    assert problem(key(expires_at=after(300)), NOW, timedelta(days=365)) == Problem(
+        "expiring", "expires in 300 days"
+    )
     assert remaining(None, NOW, timedelta(days=10_000)) is None
 
 

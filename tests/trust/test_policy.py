@@ -17,13 +17,15 @@ from acistore.errors import (
     NoTrustedKey,
     NotTrusted,
     RevokedKey,
+    TooFewSigners,
     UntrustedSigner,
     WeakSignature,
 )
 from acistore.fingerprints import shown_fingerprint
 from acistore.trust.keys import Place, TrustedKey
-from acistore.trust.openpgp.packets import Signature, read_key_blocks, read_signatures
-from acistore.trust.policy import Verdict, judge, judge_issuers
+from acistore.trust.openpgp.gpg import Keyring
+from acistore.trust.openpgp.packets import KeyBlock, Signature, read_key_blocks, read_signatures
+from acistore.trust.policy import Verdict, judge, judge_issuers, judge_signers
 from acistore.trust.rules import Rules
 from acistore.trust.schemes import Verification
 from acistore.trust.signatures import SignatureResult
@@ -85,6 +87,7 @@ def test_no_key_for_the_name(release: SigningKey) -> None:
     assert error.facts == {
         "signed by": shown_fingerprint(release.fingerprint),
         "trusted": "no key for example.com/app or above it",
+        "caution": "trust another signer only when the publisher confirms the fingerprint in some other way",
     }
     fingerprint = release.fingerprint.upper()
     assert error.next_step == f"acistore trust add --prefix example.com/app --fingerprint {fingerprint}"
@@ -118,6 +121,46 @@ def test_signer_known_by_key_id_alone(release: SigningKey) -> None:
     anonymous = judge_issuers(IMAGE, rules(keys), [signature(None)])
     assert isinstance(anonymous, UntrustedSigner)
     assert anonymous.facts["signed by"] == "nobody by name"
+
+
+def test_a_signer_that_is_masked_is_called_so_and_nobody_is_told_to_trust_it(
+    release: SigningKey, other: SigningKey
+) -> None:
+    signatures = read_signatures(release.sign(DATA))
+    for keys in ([], [trusted(other)]):
+        error = judge_issuers(
+            IMAGE, Rules(NAME, tuple(keys), Policy(), frozenset({release.fingerprint})), signatures
+        )
+        assert error is not None
+        assert error.facts["masked"] == shown_fingerprint(release.fingerprint)
+        assert error.next_step == "acistore trust explain example.com/app"
+
+
+def test_a_threshold_that_too_few_keys_can_meet_is_told(release: SigningKey) -> None:
+    error = judge_issuers(IMAGE, rules([trusted(release)], threshold=2), read_signatures(release.sign(DATA)))
+    assert isinstance(error, TooFewSigners)
+    assert error.next_step == "acistore trust add --prefix example.com/app"
+
+
+def test_who_is_out_of_use_is_refused_before_the_download(
+    expired: SigningKey, release: SigningKey, maker: KeyMaker
+) -> None:
+    gone = maker.key("Gone early <gone@example.com>")
+    old = maker.key("Subkey early <old@example.com>", usage="cert", at="20200101T000000")
+    old.add_subkey(at="20200101T000000", expires="1y")
+    signatures = {
+        key: read_signatures(key.sign(DATA, at=at))
+        for key, at in ((expired, "20200601T000000"), (gone, None), (old, "20200601T000000"), (release, None))
+    }
+    gone.revoke()
+    keys = [trusted(key) for key in signatures]
+    with Keyring(key.block for key in keys if isinstance(key.block, KeyBlock)) as keyring:
+        known = keyring.keys
+    for key, kind in ((expired, ExpiredKey), (gone, RevokedKey), (old, ExpiredKey)):
+        assert isinstance(judge_signers(IMAGE, rules(keys), signatures[key], known), kind)
+        assert judge_signers(IMAGE, rules(keys), [*signatures[key], *signatures[release]], known) is None
+    assert judge_signers(IMAGE, rules(keys), signatures[release], known) is None
+    assert judge_signers(IMAGE, rules([]), signatures[expired], known) is None
 
 
 def test_long_lists_are_cut(release: SigningKey) -> None:
@@ -182,7 +225,7 @@ def test_key_that_was_revoked(maker: KeyMaker) -> None:
     key.revoke()
     error = refusal_of(signature, trusted(key))
     assert isinstance(error, RevokedKey)
-    assert error.next_step == f"acistore trust remove --prefix example.com {key.fingerprint.upper()}"
+    assert error.next_step == "acistore trust add --prefix example.com KEYFILE, with the publisher's new key"
 
 
 def test_signature_that_has_expired(release: SigningKey) -> None:

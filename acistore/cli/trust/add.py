@@ -1,6 +1,7 @@
 """`trust add`: keys are shown, and trusted when somebody says so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -8,9 +9,9 @@ import click
 import acistore
 from acistore.cli.parameters import Command
 from acistore.cli.session import Session, somebody_can_answer
-from acistore.cli.trust.force import not_as_wished
+from acistore.cli.trust.force import not_as_wished, places_facts
 from acistore.cli.trust.places import only_fingerprints, to_layer, to_prefix, to_root, yes_option
-from acistore.cli.trust.review import nobody_to_ask, owner, place, question, review
+from acistore.cli.trust.review import becomes, nobody_to_ask, owner, place, question, review
 from acistore.cli.trust.rows import document
 from acistore.config import Config
 from acistore.errors import ConsentRefused, UsageError
@@ -20,6 +21,8 @@ from acistore.trust.places import check_prefix
 
 if TYPE_CHECKING:
     from acistore.keys import KeyMaterial
+    from acistore.trust.keys import PublicKey
+    from acistore.trust.keystore.arriving import Arrival
     from acistore.trust.places import Own
 
 
@@ -46,8 +49,8 @@ def add(
     Keys are OpenPGP's (release.asc) or SSH's (id_ed25519.pub). They come from files or https:// URLs; without any,
     from where the web page of the prefix says (discovery). What would be trusted is shown: compare the fingerprint
     with one that the publisher has given you by another way. Then you are asked, unless --yes or --fingerprint
-    answers. What is known of a key here already stays known, a revocation most of all. Prints the fingerprints of
-    the keys added.
+    answers. What is known of a key here stays known, a revocation most of all, as long as a copy of it is here. A
+    key that is masked for these names has to be unmasked first. Prints the fingerprints of the keys added.
 
     \b
       acistore trust add --prefix example.com/app
@@ -69,14 +72,16 @@ def add(
         check_prefix(prefix)
     config = session.config()
     trust = acistore.TrustStore.open(config)
-    chosen, left_out = choose(trust.offers(_material(session, config, sources, prefix)), fingerprints)
-    trust.check_fit(chosen)
+    found = trust.offers(_material(session, config, sources, prefix))
+    chosen, left_out = choose(found, fingerprints, prefix)
     where: Own = layer or acistore.keys.default_layer()
+    arriving = {each.fingerprint: each for each in trust.would_trust(chosen, prefix=prefix, layer=where)}
     asking = not (yes or fingerprints)
     if asking and not somebody_can_answer():
         raise nobody_to_ask(chosen, prefix, sources)
     if asking or not (session.output.quiet or session.output.json):
-        session.output.say(review(chosen, prefix, where))
+        here = partial(_here, trust, arriving)
+        session.output.say(review(chosen, prefix, where, here=here))
     for key in left_out:
         session.output.note(f"left out: {shown_fingerprint(key.fingerprint)} {owner(key)}")
     if asking and not session.ask(question(chosen, prefix)):
@@ -90,6 +95,16 @@ def add(
         session.output.document([document(each) for each in written])
     else:
         session.output.lines(sorted(added))
+
+
+def _here(
+    trust: "acistore.TrustStore", arriving: Mapping[str, "Arrival"], key: "PublicKey"
+) -> Iterator[tuple[str, str]]:
+    """What is here of a key that is to be added, and what becomes of that."""
+    arrival = arriving[key.fingerprint]
+    yield from becomes(arrival)
+    others = (each for each in trust.in_force(key.fingerprint) if each not in (*arrival.places, *arrival.here))
+    yield from places_facts("trusted for", others)
 
 
 def _material(session: Session, config: Config, sources: Sequence[str], prefix: str | None) -> list["KeyMaterial"]:

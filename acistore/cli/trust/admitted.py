@@ -29,9 +29,13 @@ def images_of(
         return images
 
 
-def names_of(images: Sequence["acistore.StoredImage"]) -> list[dict[str, object]]:
-    """Images as scripts get them."""
-    return [{"id": image.id, "name": image.name} for image in images]
+def names_of(images: Sequence["acistore.StoredImage"], *, taken_out: bool = False) -> dict[str, object]:
+    """The images that a key has admitted, and which of them went, as scripts get it."""
+    return {
+        "images": [{"id": image.id, "name": image.name} for image in images],
+        "images_removed": taken_out and bool(images),
+        "removed_images": [image.id for image in images] if taken_out else [],
+    }
 
 
 def facts_of(images: Sequence["acistore.StoredImage"], word: str) -> Iterator[tuple[str, str]]:

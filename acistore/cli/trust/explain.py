@@ -79,11 +79,13 @@ def _read(path: Path, limit: int) -> bytes:
 
 def _image(stack: ExitStack, signature: str, image: str | None) -> BinaryIO | None:
     """The image that was given, or else the one beside the signature, if there is one."""
+    from acistore.fetch.local import open_regular  # noqa: PLC0415 - help needs no network
+
     path = Path(image) if image is not None else Path(signature).with_suffix("")
     if image is None and not (signature.endswith(_SUFFIXES) and path.is_file()):
         return None
     try:
-        return stack.enter_context(path.open("rb"))
+        return stack.enter_context(path.open("rb") if image is not None else open_regular(path))
     except OSError as error:
         raise FileUnusable(f"the image {path} can't be read: {error.strerror}") from error
 
@@ -141,26 +143,32 @@ def _lines(
     name: ImageName, keys: Sequence["ExplainedKey"], policy: "Policy", judged: "ExplainedSignature | None"
 ) -> Iterator[str]:
     yield escape(name.name)
-    pairs = (
-        [] if any(each.accepted for each in keys) else [("trusted", "no key: an image of this name is refused")]
-    )
+    pairs = [] if any(each.accepted for each in keys) else [("trusted", _nobody(policy))]
     for each in keys:
         pairs += [
             ("accepted" if each.accepted else "not accepted", shown_fingerprint(each.key.fingerprint)),
             *(("", user_id) for user_id in each.key.user_ids),
             ("because", f"{each.why}; the key lies in the {each.layer} layer"),
         ]
-    yield from facts([*pairs, *_policy(policy)])
+    accepted = len({each.key.fingerprint for each in keys if each.accepted})
+    yield from facts([*pairs, *_policy(policy, accepted=accepted)])
     if judged is not None:
         decision = {True: "admitted", False: "refused", None: "not decided"}[judged.admitted]
         yield "signature"
         yield from facts([(decision, _why(judged)), *(judged.refusal.facts.items() if judged.refusal else ())])
 
 
-def _policy(policy: "Policy") -> Iterator[tuple[str, str]]:
+def _nobody(policy: "Policy") -> str:
+    """What it means that no key is accepted."""
+    refused = "an image that has a signature" if policy.allow_unsigned else "an image of this name"
+    return f"no key: {refused} is refused"
+
+
+def _policy(policy: "Policy", *, accepted: int) -> Iterator[tuple[str, str]]:
     """What is demanded besides a key, where that isn't the default."""
     if policy.threshold > 1:
-        yield "demanded", f"signatures by {policy.threshold} distinct keys"
+        lacking = f", and only {accepted} of them can: an image is refused" if accepted < policy.threshold else ""
+        yield "demanded", f"signatures by {policy.threshold} distinct keys{lacking}"
     if policy.allow_unsigned:
         yield "allowed", "an image without any signature"
     if policy.allow_downgrade:

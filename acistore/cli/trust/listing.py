@@ -60,15 +60,18 @@ def show(session: Session, *, fingerprint: str, prefix: str | None, root: bool) 
     if session.output.json:
         places = [document(each) | _more(each) for each in listed]
         key = {"fingerprint": whole, "scheme": scheme_of(whole)}
-        session.output.document(key | {"places": places, "images": names_of(images)})
+        session.output.document(key | {"places": places, "images": names_of(images)["images"]})
         return
-    session.output.line(shown_fingerprint(whole))
+    session.output.line(whole)
+    fingerprint_fact = [("fingerprint", shown_fingerprint(whole))]
     shown: PublicKey | None = None
+    if all(each.is_mask for each in listed):
+        session.output.lines(facts(fingerprint_fact))
     for each in listed:
         if not each.is_mask and each.key is not None and each.key != shown:
             if shown is not None:
                 session.output.line("another copy of it")
-            session.output.lines(facts(about(each.key)))
+            session.output.lines(facts([*(fingerprint_fact if shown is None else ()), *about(each.key)]))
             shown = each.key
         state = "a mask" if each.is_mask else state_words(each)
         session.output.line(f"for {place(each.place.prefix)}, in the {each.place.layer} layer: {state}")

@@ -61,7 +61,7 @@ into_layer = option(
     type=click.Choice(["local", "user"]),
     help=(
         "Where to put everything: local (this machine) or user. By default where a key is already, else local for "
-        "root, user otherwise; what is in force already is left alone then."
+        "root, user otherwise. What is there already is left alone."
     ),
 )
 yes_option = option("--yes/--no-yes", help="Trust all keys that are found, without a question.")

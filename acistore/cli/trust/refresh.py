@@ -11,6 +11,7 @@ from acistore.cli.session import Session
 from acistore.cli.trust.admitted import images_of, names_of, remove_images_option, tell_of
 from acistore.cli.trust.force import place_documents, places_facts
 from acistore.cli.trust.places import any_fingerprint, check_place, only_prefix, only_root
+from acistore.cli.trust.review import place
 from acistore.fingerprints import shown_fingerprint
 from acistore.trust.lifetime import ends_at
 
@@ -47,15 +48,20 @@ def refresh(
     trust = acistore.TrustStore.open(config)
     codes: list[int] = []
     documents: list[dict[str, object]] = []
+    nothing = True
     for each in refresh(trust, config, fingerprint, prefix=prefix, root=root):
+        nothing = False
         for failure in each.failures:
             session.output.error(failure, about=each.key.fingerprint)
             codes.append(failure.exit_code)
         images = _images(session, each, take_out=remove_images)
         if session.output.json:
-            documents.append(_document(each, images, images_removed=remove_images))
+            documents.append(_document(each, images, taken_out=remove_images))
         else:
             _tell(session, each, images, taken_out=remove_images)
+    if nothing:
+        where = "" if prefix is None and not root else f" for {place(prefix)}"
+        session.output.note(f"there is no key{where} that could be refreshed")
     if session.output.json:
         session.output.document(documents)
     return codes[0] if codes else 0
@@ -74,7 +80,7 @@ def _tell(session: Session, each: "Refreshed", images: list["acistore.StoredImag
         session.output.note(f"left alone: {shown_fingerprint(each.key.fingerprint)} {owner}: {each.left_alone}")
     if each.renewal is None:
         return
-    session.output.line(f"{shown_fingerprint(each.key.fingerprint)} {owner}")
+    session.output.line(f"{each.key.fingerprint} {owner}".rstrip())
     changes = [("changed", change) for change in each.renewal.changes] or [("unchanged", "nothing new")]
     session.output.lines(facts([*changes, *places_facts("written for", each.renewal.places)]))
     if each.renewal.key.revoked:
@@ -84,9 +90,7 @@ def _tell(session: Session, each: "Refreshed", images: list["acistore.StoredImag
         tell_of(session, images, taken_out=taken_out)
 
 
-def _document(
-    each: "Refreshed", images: list["acistore.StoredImage"], *, images_removed: bool
-) -> dict[str, object]:
+def _document(each: "Refreshed", images: list["acistore.StoredImage"], *, taken_out: bool) -> dict[str, object]:
     renewal = each.renewal
     return {
         "fingerprint": each.key.fingerprint,
@@ -98,6 +102,5 @@ def _document(
         "places": place_documents(renewal.places) if renewal else [],
         "revoked": renewal.key.revoked if renewal else None,
         "expires_at": ends_at(renewal.key) if renewal else None,
-        "images": names_of(images),
-        "images_removed": images_removed,
+        **names_of(images, taken_out=taken_out),
     }

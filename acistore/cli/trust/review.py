@@ -1,7 +1,7 @@
 """What a person needs to see of keys before trusting them, and how it is asked."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from acistore.cli.output import count, escape, facts, moment
@@ -11,7 +11,9 @@ from acistore.fingerprints import option_fingerprint, shown_fingerprint
 if TYPE_CHECKING:
     from acistore.keys import Offer
     from acistore.trust.keys import PublicKey, Subkey
+    from acistore.trust.keystore.arriving import Arrival
 
+_REVOKED = "REVOKED by its owner"
 _USES = {"s": "signs", "e": "encrypts", "a": "authenticates", "c": "certifies"}
 
 
@@ -20,13 +22,57 @@ def place(prefix: str | None) -> str:
     return "every name" if prefix is None else prefix
 
 
-def review(offers: Iterable["Offer"], prefix: str | None, layer: str | None) -> Iterator[str]:
-    """The lines that show what would be trusted, escaped. Without `layer` it is not said where they are kept."""
+def review(
+    offers: Iterable["Offer"],
+    prefix: str | None,
+    layer: str,
+    *,
+    here: Callable[["PublicKey"], Iterable[tuple[str, str]]] = lambda _key: (),
+) -> Iterator[str]:
+    """The lines that show what would be trusted, escaped. `here` has more facts of a key, about what is here."""
     for offer in offers:
         for key in offer.keys:
             yield f"key {shown_fingerprint(key.fingerprint)}"
-            for_what = f"{place(prefix)}, in the {layer} layer" if layer else place(prefix)
-            yield from facts([*about(key), ("from", offer.source or "not known"), ("for", for_what)])
+            for_what = f"{place(prefix)}, in the {layer} layer"
+            yield from facts([*about(key), ("from", offer.source), ("for", for_what), *here(key)])
+
+
+def review_arrivals(arrivals: Iterable["Arrival"]) -> Iterator[str]:
+    """The lines that show what becomes of keys and masks, escaped: in full where something changes."""
+    for each in arrivals:
+        yield f"{'key' if each.key else 'mask of key'} {shown_fingerprint(each.fingerprint)}"
+        told = about(each.key) if each.key and each.places else ()
+        source = [_said_source(each)] if each.key else []
+        yield from facts([*told, *source, ("for", _for_what(each)), *becomes(each)])
+
+
+def _said_source(arrival: "Arrival") -> tuple[str, str]:
+    """Where a key came from, for which there is nothing but the word of whoever made the file."""
+    return ("said to be from", arrival.origin.source) if arrival.origin else ("from", "not known")
+
+
+def _for_what(arrival: "Arrival") -> str:
+    files = arrival.places or (() if arrival.outcome == "masked" else arrival.here)
+    layers = " and ".join(dict.fromkeys(file.layer for file in files))
+    return f"{place(arrival.prefix)}, in the {layers} layer" if layers else place(arrival.prefix)
+
+
+def becomes(arrival: "Arrival") -> Iterator[tuple[str, str]]:
+    """What a key or mask that is to come is here, as labels and values."""
+    files = ", ".join(str(file.path) for file in arrival.here)
+    match arrival.outcome:
+        case "masked":
+            yield "here", f"left alone: masked here by {files}"
+        case "known":
+            yield "here", "in force already"
+        case "new" if arrival.here:
+            yield (
+                "here",
+                f"takes the place of the key's own file {files}" if arrival.key is None else f"as {files}",
+            )
+        case "new":
+            yield "here", "new"
+    yield from (("here", f"changed: {change}") for change in arrival.changes)
 
 
 def question(offers: Iterable["Offer"], prefix: str | None) -> str:
@@ -66,6 +112,8 @@ def about(key: "PublicKey") -> Iterator[tuple[str, str]]:
     yield "algorithm", f"{_algorithm(key)}{_weakness(key, key.fingerprint)}"
     if key.created_at is not None:
         yield "created", moment(key.created_at)
+    if key.revoked:
+        yield "state", _REVOKED
     yield "expires", _expiry(key)
     for subkey in key.subkeys:
         yield "subkey", _subkey(key, subkey)
@@ -80,8 +128,6 @@ def _weakness(key: "PublicKey", signing: str) -> str:
 
 
 def _expiry(key: "PublicKey | Subkey") -> str:
-    if key.revoked:
-        return "REVOKED by its owner"
     when = moment(key.expires_at) if key.expires_at else "never"
     return f"EXPIRED, {when}" if key.expired else when
 
@@ -90,4 +136,5 @@ def _subkey(key: "PublicKey", subkey: "Subkey") -> str:
     uses = ", ".join(word for letter, word in _USES.items() if letter in subkey.capabilities.lower())
     weakness = _weakness(key, subkey.fingerprint) if "s" in subkey.capabilities.lower() else ""
     shown = shown_fingerprint(subkey.fingerprint)
-    return f"{shown}, {_algorithm(subkey)}{weakness}, {uses or 'no use'}; expires {_expiry(subkey)}"
+    end = _REVOKED if subkey.revoked else f"expires {_expiry(subkey)}"
+    return f"{shown}, {_algorithm(subkey)}{weakness}, {uses or 'no use'}; {end}"

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from acistore.cli.output import Output, cut, escape, on_terminal, table, terminal_width, width
-from acistore.fingerprints import option_fingerprint
 from acistore.trust.keys import scheme_of
 from acistore.trust.lifetime import SOON, remaining
 
@@ -53,8 +52,6 @@ def fitted(rows: Sequence[Sequence[str]], room: int | None) -> list[str]:
     headings = rows[0]
     cells = [list(map(escape, row)) for row in rows]
     digits = headings.index("FINGERPRINT")
-    for row in cells[1:]:
-        row[digits] = _whole_fingerprint(row[digits])
     if room is None:
         return table(cells)
     for heading, least in _CUTS:
@@ -73,11 +70,6 @@ def _excess(cells: Sequence[Sequence[str]], room: int) -> int:
     """By how many columns a table is too wide."""
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     return sum(widths) + _GAP * (len(widths) - 1) - room
-
-
-def _whole_fingerprint(digits: str) -> str:
-    """As the program that belongs to the key shows it, of OpenPGP in lower-case, as its file is named."""
-    return option_fingerprint(digits) if len(digits) == 64 else digits
 
 
 def _row(each: "ListedKey | ListedMask") -> tuple[str, ...]:

@@ -5,18 +5,22 @@ have meant harm.
 """
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from acistore.errors import AcistoreError, KeyRefused
 from acistore.fingerprints import normal_fingerprint, shown_fingerprint
 from acistore.naming import quoted
+from acistore.net.passwords import has_user
 from acistore.trust.keys import KeyBlock, scheme_of
 from acistore.trust.keystore.origins import Origin, as_text
 from acistore.trust.places import check_prefix
 from acistore.trust.schemes import read_key_blocks
+
+_log = logging.getLogger("acistore.trust")
 
 LARGEST = 16 << 20
 """Bytes that a file may have."""
@@ -51,10 +55,11 @@ class BundledMask:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Keys and masks, each place once, by prefix and fingerprint."""
+    """Keys and masks, each place once, by prefix and fingerprint. `called` is the file that they stand in."""
 
     keys: tuple[BundledKey, ...]
     masks: tuple[BundledMask, ...]
+    called: str = field(default="the file", compare=False)
 
     @property
     def entries(self) -> "list[BundledKey | BundledMask]":
@@ -72,12 +77,13 @@ class Bundle:
         there = {each.fingerprint for each in self.entries}
         for missing in sorted(wanted - there):
             raise KeyRefused(
-                f"key {shown_fingerprint(missing)} is not in the file",
+                f"key {shown_fingerprint(missing)} is not in {self.called}",
                 facts={"there is": ", ".join(map(shown_fingerprint, sorted(there)))},
             )
-        chosen = Bundle(
-            tuple(each for each in self.keys if each.fingerprint in wanted),
-            tuple(each for each in self.masks if each.fingerprint in wanted),
+        chosen = replace(
+            self,
+            keys=tuple(each for each in self.keys if each.fingerprint in wanted),
+            masks=tuple(each for each in self.masks if each.fingerprint in wanted),
         )
         return chosen, tuple(sorted(there - wanted))
 
@@ -94,18 +100,20 @@ class Bundle:
         return json.dumps(document, indent=2).encode() + b"\n"
 
     @classmethod
-    def parse(cls, material: bytes) -> "Bundle":
-        """What a file holds. Raises KeyRefused."""
+    def parse(cls, material: bytes, called: str = "the file") -> "Bundle":
+        """What a file holds, which messages call so. Raises KeyRefused."""
         try:
             if len(material) > LARGEST:
                 raise _Malformed(f"it is larger than {LARGEST} bytes")
             bundle = _bundle(_document(material))
+        except _OtherVersion as error:
+            raise KeyRefused(f"{called} can't be read: {error}", next_step=error.next_step) from None
         except _Malformed as error:
             raise KeyRefused(
-                f"not a file of trusted keys: {error}",
-                next_step=error.next_step or "make it with acistore trust export FILE",
+                f"{called} is not a file of trusted keys: {error}",
+                next_step=error.next_step or "acistore trust export FILE  # makes one, where keys are trusted",
             ) from None
-        return bundle
+        return replace(bundle, called=called)
 
 
 class _Malformed(Exception):
@@ -114,6 +122,10 @@ class _Malformed(Exception):
     def __init__(self, problem: str, next_step: str | None = None) -> None:
         super().__init__(problem)
         self.next_step = next_step
+
+
+class _OtherVersion(_Malformed):
+    """It may well be in order, for somebody else."""
 
 
 def _order(entry: BundledKey | BundledMask) -> tuple[str, str]:
@@ -137,9 +149,14 @@ def _document(material: bytes) -> dict[str, Any]:
         raise _Malformed("it is not JSON") from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise _Malformed("it is something else")
-    if document.get("version") != _VERSION:
-        version = quoted(str(document.get("version")))
-        raise _Malformed(f"version {version} of the format is not supported", "use a newer acistore")
+    version = document.get("version")
+    if type(version) is not int:
+        raise _Malformed('"version" is not a number')
+    if version != _VERSION:
+        raise _OtherVersion(
+            f"it is in version {str(version)[:20]} of the format, and this acistore knows {_VERSION} alone",
+            "use a newer acistore",
+        )
     return document
 
 
@@ -209,6 +226,10 @@ def _origin(entry: dict[str, Any]) -> Origin | None:
     source = _text(entry, "source")
     if len(source) > _LONGEST_SOURCE:
         raise _Malformed('"source" is too long')
+    if "://" in source and has_user(source):
+        shown = shown_fingerprint(_fingerprint(entry))
+        _log.warning("where key %s came from is left out: the URL has a user name or password in it", shown)
+        return None
     try:
         added_at = datetime.fromisoformat(_text(entry, "added_at"))
         if added_at.tzinfo is None:

@@ -4,20 +4,22 @@ A bundle has no layers: it says of each place what holds there after all of them
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from acistore.errors import KeyRefused
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import covers
 from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey, TrustedKey
+from acistore.trust.keystore.adding import check_size
+from acistore.trust.keystore.arriving import Arrival, Coming, arrivals
 from acistore.trust.keystore.bundle import Bundle, BundledKey, BundledMask
-from acistore.trust.keystore.changes import Change
 from acistore.trust.keystore.keyfiles import KeyFile, Reading
-from acistore.trust.keystore.masking import mask_to_make
+from acistore.trust.keystore.masking import masks_that_come
 from acistore.trust.keystore.merging import with_what_is_known
 from acistore.trust.keystore.origins import Origin
 from acistore.trust.keystore.revoking import everywhere
-from acistore.trust.places import Own, default_layer, note_of
+from acistore.trust.places import Own, changeable, default_layer, note_of
 from acistore.trust.schemes import describe
 
 _log = logging.getLogger("acistore.trust")
@@ -77,50 +79,73 @@ def described(bundle: Bundle) -> dict[KeyBlock, PublicKey]:
     for each in bundle.keys:
         if each.block not in known:
             raise KeyRefused(
-                f"gpg does not accept key {shown_fingerprint(each.fingerprint)}, which is in the file"
+                f"gpg does not accept key {shown_fingerprint(each.fingerprint)}, which is in {bundle.called}"
             )
     return known
 
 
-def changes_for(
+def taken_over(
     reading: Reading, bundle: Bundle, known: Mapping[KeyBlock, PublicKey], layer: Own | None, largest: int
-) -> list[Change]:
+) -> list[Arrival]:
     """What puts a bundle in force: its keys, with what is known of them here, and its masks.
 
-    Without a layer, each where it is already, else where keys are added; what is in force already is left alone.
-    Keys that have expired or were revoked are taken as well: they admit nothing, and a revocation is worth
-    knowing; it goes to every place of the key. `largest` is what a key file may hold, in bytes. Raises KeyRefused,
-    ProgramMissing.
+    Without a layer, each where it is already, else where keys are added; what is in force already is left alone,
+    and so is a key that is masked here. Keys that have expired or were revoked are taken as well: they admit
+    nothing, and a revocation is worth knowing; it goes to every place of the key. `largest` is what a key file may
+    hold, in bytes. Raises KeyRefused, ProgramMissing.
     """
-    keys = with_what_is_known(reading, [known[each.block] for each in bundle.keys])
-    blocks = {key.fingerprint: key.block for key in keys}
-    for block in blocks.values():
-        if len(block.as_file) > largest:
-            shown = shown_fingerprint(block.fingerprint)
-            raise KeyRefused(
-                f"key {shown} is too large: its file would have more than {largest} bytes",
-                next_step="if it is meant to be so: acistore --limits-key-size …",
-            )
-    changes = [
-        Change(place, blocks[each.fingerprint].as_file, each.origin)
+    merged = with_what_is_known(reading, [known[each.block] for each in bundle.keys])
+    keys = {key.fingerprint: key for key in merged}
+    coming = [
+        Coming(
+            keys[each.fingerprint],
+            _place_for(reading, each.prefix, keys[each.fingerprint].block, layer),
+            each.origin,
+        )
         for each in bundle.keys
-        if (place := _place_for(reading, each.prefix, blocks[each.fingerprint], layer))
     ]
-    as_written = [KeyFile(change.place, blocks[change.place.fingerprint], is_mask=False) for change in changes]
-    masks = [mask_to_make(reading, each.fingerprint, each.prefix, layer, as_written) for each in bundle.masks]
-    changes += [mask for mask in masks if mask]
-    taken = {change.place.path for change in changes}
-    return changes + [change for key in keys for change in everywhere(reading, key, taken)]
+    arriving = [
+        replace(each, places=()) if each.outcome == "known" else each for each in arrivals(reading, coming)
+    ]
+    for each in arriving:
+        if each.key and each.places:
+            check_size(each.key, largest, bundle.called)
+    written: dict[str, list[KeyFile]] = {}
+    for each in arriving:
+        if each.key:
+            files = [KeyFile(place, each.key.block, is_mask=False) for place in each.places]
+            written.setdefault(each.fingerprint, []).extend(files)
+    arriving += [_mask(reading, each, layer, written.get(each.fingerprint, ())) for each in bundle.masks]
+    taken = {place.path for each in arriving for place in each.places}
+    for key in merged:
+        for change in everywhere(reading, key, taken):
+            arriving.append(_revoked(key, change.place))
+    return arriving
 
 
-def _place_for(reading: Reading, prefix: str | None, block: KeyBlock, layer: Own | None) -> Place | None:
-    """Where a key goes: into the layer that is named, else to where it lies already, and nowhere when it is in
-    force there in this very version."""
+def _place_for(reading: Reading, prefix: str | None, block: KeyBlock, layer: Own | None) -> Place:
+    """Where a key goes: into the layer that is named, else to where it lies already, when that can be changed."""
     if layer is not None:
         return reading.place(layer, prefix, block.fingerprint)
-    if (found := reading.accepted(prefix).get(block.fingerprint)) and found.place.prefix == prefix:
-        if found.block == block:
-            return None
-        if found.place.layer != "system":
-            return found.place
+    found = reading.counting(prefix, block.fingerprint)
+    if found and found.place.prefix == prefix and (found.block == block or found.place.layer in changeable()):
+        return found.place
     return reading.place(default_layer(), prefix, block.fingerprint)
+
+
+def _mask(reading: Reading, mask: BundledMask, layer: Own | None, written: Sequence[KeyFile]) -> Arrival:
+    places = masks_that_come(reading, mask.fingerprint, mask.prefix, layer, written)
+    beside = reading.beside(mask.prefix, mask.fingerprint).values()
+    if places:
+        here = tuple(file.place for file in beside if file.place in places)
+    else:
+        here = tuple(file.place for file in beside if file.is_mask)
+    return Arrival(
+        mask.prefix, mask.fingerprint, None, None, "new" if places else "known", places=places, here=here
+    )
+
+
+def _revoked(key: PublicKey, place: Place) -> Arrival:
+    """A copy of a key for other names, which is to know as well that the key was revoked."""
+    changes = ("revoked by its owner",)
+    return Arrival(place.prefix, key.fingerprint, key, None, "changed", changes, (place,))

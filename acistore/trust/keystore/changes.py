@@ -4,6 +4,7 @@ Below `trustedkeys/` there is never anything but directories and finished files:
 stray file in it. What is to be changed is decided elsewhere.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -48,7 +49,7 @@ def changing(directories: Mapping[Layer, Path], layers: Collection[Layer]) -> It
             yield
     except OSError as error:
         where = error.filename or ", ".join(map(str, held))
-        raise FileUnusable(f"{where} can't be changed: {error.strerror}") from None
+        raise FileUnusable(f"{where} can't be changed: {error.strerror}") from error
 
 
 @contextmanager
@@ -85,9 +86,9 @@ def _prepared(directories: Mapping[Layer, Path], change: Change) -> Iterator[Pat
     if change.content is not None:
         _make_way(root, change.place)
     if path.is_dir() and not path.is_symlink():
-        raise IsADirectoryError(None, "it is a directory", str(path))
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
-        raise PermissionError(None, "permission denied", str(path.parent))
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
     if change.content is None:
         yield None
         return
@@ -102,8 +103,8 @@ def _make_way(root: Path, place: Place) -> None:
     missing = [directory, *directory.parents]
     for path in reversed(missing[: missing.index(root)]):
         make_directory(path)
-    if link := link_on_the_way(directory):
-        raise NotADirectoryError(None, "it is a symbolic link to a directory", str(link))
+    if link := link_on_the_way(root, place.prefix, scheme_of(place.fingerprint)):
+        raise OSError(errno.ENOTDIR, "Is a symbolic link to a directory", str(link))
 
 
 def _note(root: Path, changes: Sequence[Change]) -> None:

@@ -11,6 +11,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,23 @@ class KeyFile:
         return self.place.fingerprint
 
 
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a path lies, as far as it lies where keys do.
+
+    `prefix` is None among root keys, and empty under no prefix; `fingerprint` is None when its name is none.
+    """
+
+    path: Path
+    layer: Layer | None
+    prefix: str | None
+    fingerprint: str | None
+
+    @classmethod
+    def of_place(cls, place: Place) -> "Whereabouts":
+        return cls(place.path, place.layer, place.prefix, place.fingerprint)
+
+
 def _log_problem(path: Path, problem: str) -> None:
     _log.warning("%s is not trusted: %s", path, problem)
 
@@ -60,13 +79,21 @@ class Reading:
         self._directories = directories
         self._key_size = key_size
         self.tell = tell
-        self._files: dict[tuple[Layer, str | None], list[KeyFile]] = {}
+        self._files: dict[tuple[Layer, str | None], dict[str, KeyFile]] = {}
         self._prefixes: tuple[str, ...] | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers, each before those that override it."""
         return tuple(self._directories)
+
+    def up_to(self, layer: Layer) -> "Reading":
+        """The same look, as if there were no layers above this one."""
+        layers = self.layers
+        view = copy(self)
+        view._directories = {each: self._directories[each] for each in layers[: layers.index(layer) + 1]}
+        view._prefixes = None
+        return view
 
     def accepted(self, name: str | None, besides: Sequence[KeyFile] = ()) -> dict[str, TrustedKey]:
         """The keys in force for a name, or with None those in force for every name, by fingerprint.
@@ -88,17 +115,25 @@ class Reading:
         """The fingerprints that a mask in any layer takes away for a name, whatever else holds them."""
         return {file.fingerprint for file in self._files_for(name) if file.is_mask}
 
-    def deciding(self, name: str | None, fingerprint: str) -> KeyFile | None:
-        """The file that has the last word on a key for a name, or with None for every name."""
-        files = [file for file in self._files_for(name) if file.fingerprint == fingerprint]
-        return files[-1] if files else None
+    def deciding(self, name: str | None, fingerprint: str, besides: Sequence[KeyFile] = ()) -> KeyFile | None:
+        """The file that has the last word on a key for a name, or with None for every name. `besides` as for
+        `accepted`."""
+        supposed = {
+            (file.place.layer, file.place.prefix): file for file in besides if file.fingerprint == fingerprint
+        }
+        files = (
+            supposed.get(where) or self._indexed(*where).get(fingerprint) for where in reversed(self._order(name))
+        )
+        return next(filter(None, files), None)
+
+    def counting(self, name: str | None, fingerprint: str, besides: Sequence[KeyFile] = ()) -> TrustedKey | None:
+        """One key of those `accepted`, or None when it is not among them."""
+        file = self.deciding(name, fingerprint, besides)
+        return TrustedKey(file.block, file.place) if file and file.block else None
 
     def _files_for(self, name: str | None, besides: Sequence[KeyFile] = ()) -> Iterator[KeyFile]:
         """The key files that have a say for a name, or with None for every name, in rkt's order."""
-        prefixes = [] if name is None else [prefix for prefix in reversed(parents(name)) if has_directory(prefix)]
-        order: list[tuple[Layer, str | None]] = [(layer, None) for layer in self.layers]
-        order += [(layer, prefix) for layer in self.layers for prefix in prefixes]
-        for layer, prefix in order:
+        for layer, prefix in self._order(name):
             supposed = {
                 file.fingerprint: file
                 for file in besides
@@ -107,16 +142,39 @@ class Reading:
             yield from (file for file in self.files(layer, prefix) if file.fingerprint not in supposed)
             yield from supposed.values()
 
+    def _order(self, name: str | None) -> list[tuple[Layer, str | None]]:
+        """Where the files lie that have a say for a name, in rkt's order."""
+        prefixes = [] if name is None else [prefix for prefix in reversed(parents(name)) if has_directory(prefix)]
+        order: list[tuple[Layer, str | None]] = [(layer, None) for layer in self.layers]
+        return order + [(layer, prefix) for layer in self.layers for prefix in prefixes]
+
     def files(self, layer: Layer, prefix: str | None) -> list[KeyFile]:
         """The files of one directory that are named like keys, masks and damaged ones too."""
+        return list(self._indexed(layer, prefix).values())
+
+    def beside(self, prefix: str | None, fingerprint: str) -> dict[Layer, KeyFile]:
+        """The files of one key for the very same names, the highest layer last."""
+        found = ((layer, self._indexed(layer, prefix).get(fingerprint)) for layer in self.layers)
+        return {layer: file for layer, file in found if file}
+
+    def _indexed(self, layer: Layer, prefix: str | None) -> dict[str, KeyFile]:
         if (layer, prefix) not in self._files:
-            self._files[layer, prefix] = [
-                file
+            self._files[layer, prefix] = {
+                file.fingerprint: file
                 for scheme in SCHEMES
-                for path in self._paths(key_directory(self._directories[layer], prefix, scheme))
+                for path in self._paths(self._directories[layer], prefix, scheme)
                 if (file := self._key_file(path, prefix, layer, scheme)) is not None
-            ]
+            }
         return self._files[layer, prefix]
+
+    def copies(self, fingerprint: str) -> Iterator[KeyFile]:
+        """The files of one key in whatever place, whether or not they are in force there."""
+        for prefix in self.places():
+            for layer in self.layers:
+                is_read = (layer, prefix) in self._files
+                if is_read or self.place(layer, prefix, fingerprint).path.exists():
+                    file = self._indexed(layer, prefix).get(fingerprint)
+                    yield from (file,) if file else ()
 
     def all_files(self, prefixes: Sequence[str | None] | None = None) -> Iterator[KeyFile]:
         """The files of some prefixes, or by default of all places: by prefix, root first, then by layer."""
@@ -128,6 +186,20 @@ class Reading:
         """Where a key's file lies, or would lie."""
         directory = key_directory(self._directories[layer], prefix, scheme_of(fingerprint))
         return Place(fingerprint, prefix, layer, directory / fingerprint)
+
+    def whereabouts(self, path: Path) -> Whereabouts:
+        """Where a path lies that `tell` was called with."""
+        fingerprint = path.name if _FILE_NAME.fullmatch(path.name) else None
+        for layer, directory in self._directories.items():
+            for scheme in reversed(SCHEMES):  # the directory of OpenPGP holds that of SSH
+                with suppress(ValueError):
+                    below = path.relative_to(_top(directory, scheme))
+                    # A directory is told of as such, and a file as what lies in one.
+                    is_directory = fingerprint is None and path.is_dir()
+                    parts = below.parts[1:] if is_directory else below.parts[1:-1]
+                    prefix = None if below.parts[:1] == ("root.d",) else "/".join(parts)
+                    return Whereabouts(path, layer, prefix, fingerprint)
+        return Whereabouts(path, None, "", fingerprint)
 
     def places(self) -> tuple[str | None, ...]:
         """All that keys may be trusted for here: None for every name, then the prefixes, sorted."""
@@ -161,9 +233,10 @@ class Reading:
                 for name in files:
                     self.tell(top / name, "it lies under no prefix")
 
-    def _paths(self, directory: Path) -> list[Path]:
+    def _paths(self, root: Path, prefix: str | None, scheme: Scheme) -> list[Path]:
+        directory = key_directory(root, prefix, scheme)
         try:
-            if link := link_on_the_way(directory):
+            if link := link_on_the_way(root, prefix, scheme):
                 self.tell(link, "it is a symbolic link to a directory")
                 return []
             entries = [entry for entry in os.scandir(directory) if not entry.is_dir(follow_symlinks=False)]
@@ -205,14 +278,14 @@ def _top(root: Path, scheme: Scheme) -> Path:
     return root / "trustedkeys" / "ssh" if scheme == "ssh" else root / "trustedkeys"
 
 
-def link_on_the_way(directory: Path) -> Path | None:
-    """A symbolic link below `prefix.d` that leads to the directory: keys of one name must not serve another."""
-    for path in (directory, *directory.parents):
-        if path.name in ("prefix.d", "root.d"):
-            return None
-        if path.is_symlink():
-            return path
-    return None
+def link_on_the_way(root: Path, prefix: str | None, scheme: Scheme) -> Path | None:
+    """A symbolic link below `prefix.d` that leads to the directory of a prefix: keys of one name must not serve
+    another."""
+    if prefix is None:
+        return None
+    directory = key_directory(root, prefix, scheme)
+    below = (directory, *directory.parents)[: len(Path(prefix).parts)]
+    return next((path for path in below if path.is_symlink()), None)
 
 
 def _unreadable(error: OSError) -> FileUnusable:

@@ -1,6 +1,6 @@
 """The files of the trust store for people to look at: what they hold, whether it counts, where it came from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,12 +19,14 @@ State = Literal["valid", "expired", "revoked", "masked"]
 class ListedKey:
     """A key file: what it holds, and whether that counts where it lies.
 
+    `as_known` is the key, of which every part is revoked that any copy here calls so; `state` and end are its.
     `deciding` is the file that has the last word on the key there, often this one. When it is another copy of the
     key, which can't sign any more, this one's `state` is the other's.
     """
 
     place: Place
     key: PublicKey
+    as_known: PublicKey
     state: State
     origin: Origin | None
     deciding: Place
@@ -37,7 +39,7 @@ class ListedKey:
     @property
     def ends_at(self) -> datetime | None:
         """When the key expires, or the last of its parts that can sign; None for never."""
-        return ends_at(self.key)
+        return ends_at(self.as_known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ def listing(
     files = list(reading.all_files())
     known = describe(file.block for file in files if file.block)
     by_fingerprint = {block.fingerprint: key for block, key in known.items()}
+    revoked = revoked_parts(known.values())
+    known_of = {block: key.with_revoked(revoked) for block, key in known.items()}
     beside = {(file.fingerprint, file.place.prefix) for file in files if not file.is_mask}
     for file in files:
         if file.is_mask:
@@ -91,9 +95,21 @@ def listing(
             reading.tell(file.place.path, "gpg does not accept the key")
         elif file.block:
             deciding = reading.deciding(file.place.prefix, file.fingerprint) or file
-            state = _state(known[file.block], known.get(deciding.block)) if deciding.block else "masked"
+            state = _state(known_of[file.block], known_of.get(deciding.block)) if deciding.block else "masked"
             origin = origins[file.place.layer].get(note_of(file.place))
-            yield ListedKey(file.place, known[file.block], state, origin, deciding.place)
+            yield ListedKey(file.place, known[file.block], known_of[file.block], state, origin, deciding.place)
+
+
+def revoked_parts(copies: Iterable[PublicKey]) -> Mapping[str, frozenset[str]]:
+    """Of each key the parts that any of these copies calls revoked: one that is in force may be older.
+
+    By fingerprint, each of its own parts alone: a key may claim another's subkey.
+    """
+    revoked: dict[str, frozenset[str]] = {}
+    for key in copies:
+        parts = frozenset(part.fingerprint for part in key.parts if part.revoked)
+        revoked[key.fingerprint] = revoked.get(key.fingerprint, frozenset()) | parts
+    return revoked
 
 
 def _state(key: PublicKey, deciding: PublicKey | None) -> State:
@@ -110,7 +126,7 @@ def all_in_force(reading: Reading) -> Iterator[Place]:
 
 def in_force(reading: Reading, fingerprint: str) -> tuple[Place, ...]:
     """The places of a key that count where they lie: root first, then by prefix."""
-    found = ((prefix, reading.accepted(prefix).get(fingerprint)) for prefix in reading.places())
+    found = ((prefix, reading.counting(prefix, fingerprint)) for prefix in reading.places())
     return tuple(key.place for prefix, key in found if key and key.place.prefix == prefix)
 
 

@@ -7,14 +7,15 @@ key again.
 
 import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from acistore.errors import FileUnusable, UsageError
 from acistore.fingerprints import normal_fingerprint, option_fingerprint, shown_fingerprint
-from acistore.trust.keys import Layer
+from acistore.trust.keys import KeyBlock, Layer, Place
 from acistore.trust.keystore.changes import Change
 from acistore.trust.keystore.keyfiles import KeyFile, Reading
 from acistore.trust.keystore.selecting import matching, not_found, rule_of, wanted_places
-from acistore.trust.places import OWN, Own, default_layer
+from acistore.trust.places import Own, changeable, default_layer
 
 
 def masks_to_make(
@@ -38,34 +39,87 @@ def masks_to_make(
     return whole, [change for change in found if change]
 
 
-def mask_to_make(
-    reading: Reading,
-    fingerprint: str,
-    prefix: str | None,
-    layer: Own | None,
-    besides: Sequence[KeyFile] = (),
-) -> Change | None:
+def mask_to_make(reading: Reading, fingerprint: str, prefix: str | None, layer: Own | None) -> Change | None:
     """What takes a key out of force for a prefix, or for every name when that is None; None when it is masked.
 
-    `fingerprint` is a whole one. `besides`: as if there were these files too. Raises UsageError (a mask would have
-    to be the key's own file).
+    `fingerprint` is a whole one. With a layer, what masks it above that does not count: others don't see it.
+    Raises UsageError (a mask would have to be the key's own file).
     """
-    there = {file.place.layer: file for file in reading.all_files([prefix]) if file.fingerprint == fingerprint}
-    is_trusted = fingerprint in reading.accepted(prefix, besides)
-    if not is_trusted and any(file.is_mask for file in there.values()):
+    there = reading.beside(prefix, fingerprint)
+    if _is_masked(reading.up_to(layer) if layer else reading, prefix, fingerprint):
         return None
-    if layer is None:
-        candidates: Sequence[Own] = OWN[OWN.index(default_layer()) :]
-    else:
-        candidates = (layer,)
+    candidates = _candidates(layer)
     free = [each for each in candidates if each not in there or there[each].is_mask]
-    masks = [KeyFile(reading.place(each, prefix, fingerprint), None, is_mask=True) for each in free]
-    works = [mask for mask in masks if fingerprint not in reading.accepted(prefix, [*besides, mask])]
+    masks = [_mask(reading, each, prefix, fingerprint) for each in free]
+    works = [mask for mask in masks if not reading.counting(prefix, fingerprint, [mask])]
     # Whoever names a layer gets the mask there; what trusts the key nevertheless is told to them.
     chosen = works or (masks if layer else [])
     if chosen:
         return Change(chosen[0].place, b"")
     raise _own_file(reading, there, fingerprint, prefix, layer)
+
+
+def masks_that_come(
+    reading: Reading, fingerprint: str, prefix: str | None, layer: Own | None, besides: Sequence[KeyFile]
+) -> tuple[Place, ...]:
+    """Where masks have to be put when somebody else's mask of a key is taken over; nowhere when it is masked.
+
+    Unlike one that is asked for here, such a mask takes the place of the key's own file, in the layer that is
+    named or where keys are added: what a key is masked for on many machines holds for all users of each. Above
+    that there is another one when the key would be in force nevertheless. `besides`: as if there were these files
+    too.
+    """
+    there = reading.beside(prefix, fingerprint)
+    lowest, *higher = (_mask(reading, each, prefix, fingerprint) for each in _candidates(layer))
+    own = there.get(lowest.place.layer)
+    takes_its_place = own is not None and not own.is_mask
+    if not takes_its_place and _is_masked(
+        reading.up_to(layer) if layer else reading, prefix, fingerprint, besides
+    ):
+        return ()
+    masks = [lowest]
+    for mask in higher:
+        if reading.counting(prefix, fingerprint, [*besides, *masks]):
+            masks.append(mask)
+    return tuple(mask.place for mask in masks if mask != there.get(mask.place.layer))
+
+
+def masks_against(reading: Reading, place: Place, block: KeyBlock) -> tuple[KeyFile, ...]:
+    """The masks that a key would undo if its file was put into a place, or that would take it away there.
+
+    Those for the very same names, unless a key is in force above them, or the one that has the last word.
+    """
+    beside = list(reading.beside(place.prefix, place.fingerprint).values())
+    masks = tuple(file for file in beside if file.is_mask)
+    if masks and beside[-1].is_mask:
+        return masks
+    if taken := [mask for mask in masks if mask.place == place]:
+        return tuple(taken)
+    supposed = KeyFile(place, block, is_mask=False)
+    last = reading.deciding(place.prefix, place.fingerprint, [supposed]) or supposed
+    return (last,) if last.is_mask else ()
+
+
+def masks_of(reading: Reading, fingerprint: str, prefixes: Sequence[str | None]) -> tuple[Place, ...]:
+    """Where masks of a key lie, by its whole fingerprint."""
+    files = reading.all_files(prefixes)
+    return tuple(file.place for file in files if file.is_mask and file.fingerprint == fingerprint)
+
+
+def _is_masked(reading: Reading, prefix: str | None, fingerprint: str, besides: Sequence[KeyFile] = ()) -> bool:
+    """Whether there is a mask for the very same names, and the key is not in force for them."""
+    if not any(file.is_mask for file in reading.beside(prefix, fingerprint).values()):
+        return False
+    return reading.counting(prefix, fingerprint, besides) is None
+
+
+def _candidates(layer: Own | None) -> Sequence[Own]:
+    """The layers that a mask may lie in: the one that is named, else from the one where keys are added upwards."""
+    return changeable() if layer is None else (layer,)
+
+
+def _mask(reading: Reading, layer: Own, prefix: str | None, fingerprint: str) -> KeyFile:
+    return KeyFile(reading.place(layer, prefix, fingerprint), None, is_mask=True)
 
 
 def _own_file(
@@ -100,9 +154,14 @@ def masks_to_remove(
             f"key {shown_fingerprint(masks[0].fingerprint)} is masked in the system layer, which acistore does "
             "not change",
             facts={"file": ", ".join(str(mask.place.path) for mask in masks)},
-            next_step=f"acistore trust add --layer local {' '.join(rule_of(masks[0].place))} KEYFILE",
+            next_step=shlex.join(["install", "-D", "-m", "644", "KEYFILE", str(_above(reading, masks[0].place))]),
         )
     return masks[0].fingerprint, [Change(mask.place, None) for mask in own]
+
+
+def _above(reading: Reading, mask: Place) -> Path:
+    """Where a key file overrides a mask of the system layer. No command puts it there: that is no accident."""
+    return reading.place(default_layer(), mask.prefix, mask.fingerprint).path
 
 
 def _masks(files: Iterator[KeyFile], layer: Own | None) -> Iterator[KeyFile]:

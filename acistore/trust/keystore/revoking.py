@@ -1,6 +1,7 @@
 """A revocation is of the key and not of a place: once it is known, no copy of the key admits anything.
 
-The files of the system layer are not changed; a copy that knows better overrides them from a layer above.
+Files of a layer that is not ours to change, the system's or to an ordinary user the local one, stay as they are; a
+copy that knows better overrides them from a layer above.
 """
 
 from collections.abc import Collection, Iterator
@@ -10,7 +11,7 @@ from acistore.trust.keys import PublicKey
 from acistore.trust.keystore.changes import Change
 from acistore.trust.keystore.keyfiles import Reading
 from acistore.trust.keystore.listing import blocks_of, in_force
-from acistore.trust.places import default_layer
+from acistore.trust.places import changeable, default_layer
 from acistore.trust.schemes import describe
 
 
@@ -27,7 +28,7 @@ def everywhere(reading: Reading, key: PublicKey, besides: Collection[Path]) -> I
         for file in reading.all_files()
         if file.fingerprint == key.fingerprint and file.block in known and not known[file.block].revoked
     ]
-    own = [place for place in ignorant if place.layer != "system"]
+    own = [place for place in ignorant if place.layer in changeable()]
     shipped = [place for place in in_force(reading, key.fingerprint) if place in ignorant and place not in own]
     above = [reading.place(default_layer(), place.prefix, key.fingerprint) for place in shipped]
     yield from (Change(place, key.block.as_file) for place in (*own, *above) if place.path not in besides)

@@ -1,6 +1,6 @@
 """Which key, and which of its places, somebody means who writes a fingerprint or the end of one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from acistore.errors import KeyNotFound, UsageError
 from acistore.fingerprints import fingerprint_tail, shown_fingerprint
@@ -38,6 +38,16 @@ def not_found(what: str, fingerprint: str, prefix: str | None, root: bool) -> Ke
     """The error when there is no such file (`key`, `mask`) where it was looked for."""
     where = " for every name" if root else f" for {prefix}" if prefix else ""
     return KeyNotFound(f"there is no {what} {fingerprint}{where}", next_step="acistore trust list")
+
+
+def damaged(places: Sequence[Place]) -> KeyNotFound:
+    """The error when no file that is named like a key holds it."""
+    fingerprint = places[0].fingerprint
+    return KeyNotFound(
+        f"there is no key {shown_fingerprint(fingerprint)}: what is named so is not in order",
+        facts={"file": ", ".join(str(place.path) for place in places)},
+        next_step="acistore trust check",
+    )
 
 
 def rule_of(place: Place) -> tuple[str, ...]:

@@ -13,26 +13,29 @@ from typing import TypeVar
 
 from acistore.config import Config, Policy
 from acistore.errors import FileUnusable, KeyRefused
-from acistore.fingerprints import normal_fingerprint, option_fingerprint, shown_fingerprint
+from acistore.fingerprints import shown_fingerprint
 from acistore.naming import check_identifier
-from acistore.trust.keys import Layer, Place, PublicKey, TrustedKey, scheme_of
+from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey, TrustedKey, scheme_of
+from acistore.trust.keystore.adding import chosen, keys_to_trust
+from acistore.trust.keystore.arriving import Arrival, changes_of
 from acistore.trust.keystore.attention import CheckedKey, check
 from acistore.trust.keystore.bundle import Bundle
-from acistore.trust.keystore.carrying import changes_for, described, to_bundle
+from acistore.trust.keystore.carrying import described, taken_over, to_bundle
 from acistore.trust.keystore.changes import Change, apply, changing
-from acistore.trust.keystore.keyfiles import Reading
-from acistore.trust.keystore.listing import ListedKey, ListedMask, blocks_of, in_force, listing
-from acistore.trust.keystore.masking import masks_to_make, masks_to_remove
+from acistore.trust.keystore.keyfiles import KeyFile, Reading
+from acistore.trust.keystore.listing import ListedKey, ListedMask, in_force, listing
+from acistore.trust.keystore.masking import masks_of, masks_to_make, masks_to_remove
 from acistore.trust.keystore.merging import with_what_is_known
 from acistore.trust.keystore.origins import Origin, read_origins
-from acistore.trust.keystore.renewal import Renewable, Renewal, newer_copies, renewables, renewal
-from acistore.trust.keystore.selecting import matching, not_found, wanted_places
+from acistore.trust.keystore.removing import not_allowed, removal, what_is_forgotten
+from acistore.trust.keystore.renewal import Renewable, Renewal, newer_copies, of_the_system, renewables, renewal
+from acistore.trust.keystore.selecting import damaged, matching, not_found, wanted_places
 from acistore.trust.keystore.snapshot import Snapshot
-from acistore.trust.lifetime import SOON, ends_at, problem, standing
-from acistore.trust.offers import Material, Offer
+from acistore.trust.lifetime import SOON, problem
+from acistore.trust.offers import Material, Offer, told_of
 from acistore.trust.places import Own, check_prefix
 from acistore.trust.rules import Rules
-from acistore.trust.schemes import describe, read_key_blocks, read_keys
+from acistore.trust.schemes import read_key_blocks, read_keys
 
 __all__ = ["ListedKey", "ListedMask", "Snapshot", "TrustStore"]
 
@@ -82,10 +85,10 @@ class TrustStore:
         """The fingerprints of keys that somebody has masked for a name, at any place. Raises InvalidName."""
         return self._read().masked(check_identifier(name))
 
-    def listing(self) -> tuple[ListedKey | ListedMask, ...]:
-        """Every key file, by prefix, root first, then by layer, and masks of keys that have no file for the same
-        names. Raises ProgramMissing."""
-        return tuple(listing(self._read(), self._origins(), every_mask=False))
+    def listing(self, *, every_mask: bool = False) -> tuple[ListedKey | ListedMask, ...]:
+        """Every key file, by prefix, root first, then by layer, and masks: every one, or those of keys that have
+        no file for the same names. Raises ProgramMissing."""
+        return tuple(listing(self._read(), self._origins(), every_mask=every_mask))
 
     def all_keys(self) -> tuple[ListedKey, ...]:
         """Every key file there is, by prefix, root first, then by layer. Raises ProgramMissing."""
@@ -94,35 +97,53 @@ class TrustStore:
     def find(
         self, fingerprint: str, *, prefix: str | None = None, root: bool = False
     ) -> tuple[ListedKey | ListedMask, ...]:
-        """The files and masks of one key. Raises InvalidName, UsageError (not a fingerprint, or one that fits
-        several keys), KeyNotFound, ProgramMissing."""
+        """The files and masks of one key, at least one. Raises InvalidName, UsageError (not a fingerprint, or one
+        that fits several keys), KeyNotFound (also: none of its files is in order), ProgramMissing."""
         reading = self._read()
         wanted = wanted_places(reading, prefix, root)
         if not (files := matching(reading.all_files(wanted), fingerprint)):
             raise not_found("key", fingerprint, prefix, root)
         whole = files[0].fingerprint
-        return tuple(
+        found = tuple(
             each
             for each in listing(reading, self._origins())
             if each.place.fingerprint == whole and each.place.prefix in wanted
         )
+        if not found:
+            raise damaged([file.place for file in files])
+        return found
 
     def places(self) -> tuple[Place, ...]:
         """Where every key file and mask lies, by prefix, root first, then by layer. No gpg is asked."""
         return tuple(file.place for file in self._read().all_files())
 
-    def in_force(self, fingerprint: str) -> tuple[Place, ...]:
-        """The places through which a key is trusted, by its whole fingerprint: root first, then by prefix."""
-        return in_force(self._read(), fingerprint)
+    def in_force(self, fingerprint: str, *, for_others: bool = False) -> tuple[Place, ...]:
+        """The places through which a key is trusted, by its whole fingerprint: root first, then by prefix.
 
-    def inspect(self, material: bytes) -> tuple[PublicKey, ...]:
+        With `for_others` as for those who use the machine too, and have no keys and masks of their own.
+        """
+        return in_force(self._seen(for_others=for_others), fingerprint)
+
+    def trusted_through(self, fingerprint: str, prefix: str | None, *, for_others: bool = False) -> Place | None:
+        """The place through which a key is trusted for the names under a prefix, or for every name; else None.
+
+        The key is named by its whole fingerprint; `for_others` as for `in_force`.
+        """
+        return self.snapshot().trusted_through(fingerprint, prefix, for_others=for_others)
+
+    def masks(self, fingerprint: str, *, prefix: str | None = None, root: bool = False) -> tuple[Place, ...]:
+        """Where masks of a key lie, by its whole fingerprint. Raises InvalidName."""
+        reading = self._read()
+        return masks_of(reading, fingerprint, wanted_places(reading, prefix, root))
+
+    def inspect(self, material: bytes, *, source: str | None = None) -> tuple[PublicKey, ...]:
         """The keys that `add` would find in a key file: with what else is known of them here, revocations most of
-        all. Raises KeyRefused, ProgramMissing."""
-        return with_what_is_known(self._read(), self._keys_in(material))
+        all. With its `source` errors name that. Raises KeyRefused, ProgramMissing."""
+        return with_what_is_known(self._read(), self._keys_in(material, source))
 
     def offers(self, found: Iterable[Material]) -> tuple[Offer, ...]:
         """What key files offer, each key with what the others and those here say of it. Raises as `inspect`."""
-        given = [(each.source, self._keys_in(each.material)) for each in found]
+        given = [(each.source, self._keys_in(each.material, each.source)) for each in found]
         known = with_what_is_known(self._read(), [key for _, keys in given for key in keys])
         by_fingerprint = {key.fingerprint: key for key in known}
         fingerprints = [(source, dict.fromkeys(key.fingerprint for key in keys)) for source, keys in given]
@@ -130,10 +151,13 @@ class TrustStore:
             Offer(source, tuple(by_fingerprint[each] for each in those)) for source, those in fingerprints
         )
 
-    def _keys_in(self, material: bytes) -> tuple[PublicKey, ...]:
-        if len(material) > self._key_size:
-            raise KeyRefused(f"the key file is larger than {self._key_size} bytes")
-        return read_keys(material)
+    def _keys_in(self, material: bytes, source: str | None) -> tuple[PublicKey, ...]:
+        try:
+            if len(material) > self._key_size:
+                raise KeyRefused(f"the key file is larger than {self._key_size} bytes")
+            return read_keys(material)
+        except KeyRefused as error:
+            raise told_of(error, source) if source else error from None
 
     def add(
         self,
@@ -149,43 +173,45 @@ class TrustStore:
         `only` are the whole fingerprints to be added, all of which must be there; without it all keys are added.
         `source` is where they come from, for the record. Otherwise as `trust`.
         """
-        keys = _chosen(self.inspect(material), only)
+        keys = chosen(self.inspect(material, source=source), only, source)
         return self.trust([Offer(source, keys)], prefix=prefix, layer=layer)
 
-    def check_fit(self, offers: Sequence[Offer]) -> None:
-        """Raises KeyRefused when one of the keys can't be trusted: it has expired, or any copy of it here or there
-        says that it was revoked, or it is too large together with what is known of it. Raises ProgramMissing."""
-        self._fit(self._read(), offers)
+    def would_trust(self, offers: Sequence[Offer], *, prefix: str | None, layer: Own) -> tuple[Arrival, ...]:
+        """What `trust` would do: which keys are new, and what changes of the others. Raises as that does."""
+        return tuple(self._to_trust(self._read(), offers, prefix, layer))
 
     def trust(self, offers: Sequence[Offer], *, prefix: str | None, layer: Own) -> tuple[PublicKey, ...]:
         """Trust the keys that are offered for the names under `prefix`, or for every name when that is None.
 
         What is known of a key here stays, and no older copy undoes a revocation. All or none are added, unless the
-        disk fails between them. Raises InvalidName, FileUnusable, ProgramMissing, and as `check_fit`.
+        disk fails between them. Raises InvalidName, FileUnusable, ProgramMissing, and KeyRefused when one of the
+        keys can't be trusted: it has expired, or any copy of it here or there says that it was revoked, or it is
+        masked for this, or it is too large together with what is known of it.
         """
+
+        def plan(reading: Reading) -> tuple[list[Arrival], list[Change]]:
+            arriving = self._to_trust(reading, offers, prefix, layer)
+            return arriving, changes_of(arriving)
+
+        keys = tuple(each.key for each in self._change(plan)[0] if each.key)
+        for key in keys:
+            if trouble := problem(key, datetime.now(UTC), timedelta(0)):
+                shown = shown_fingerprint(key.fingerprint)
+                _log.warning("key %s is trusted, but of no use: %s", shown, trouble.words)
+        return keys
+
+    def _to_trust(
+        self, reading: Reading, offers: Sequence[Offer], prefix: str | None, layer: Own
+    ) -> list[Arrival]:
         if prefix is not None:
             check_prefix(prefix)
         now = datetime.now(UTC).replace(microsecond=0)
-        sources = {key.fingerprint: offer.source for offer in reversed(offers) for key in offer.keys}
-
-        def plan(reading: Reading) -> tuple[tuple[PublicKey, ...], list[Change]]:
-            keys = self._fit(reading, offers)
-            places = [reading.place(layer, prefix, key.fingerprint) for key in keys]
-            return keys, [
-                Change(place, key.block.as_file, Origin(sources[key.fingerprint], now))
-                for place, key in zip(places, keys, strict=True)
-            ]
-
-        keys, _ = self._change(plan)
-        for key in keys:
-            if trouble := problem(key, now, timedelta(0)):
-                _log.warning("key %s is trusted, but of no use: %s", shown_fingerprint(key.fingerprint), trouble)
-        return keys
+        return keys_to_trust(reading, offers, prefix=prefix, layer=layer, largest=self._key_size, now=now)
 
     def renewables(
         self, fingerprint: str | None = None, *, prefix: str | None = None, root: bool = False
     ) -> tuple[Renewable, ...]:
-        """The keys that can be renewed, or the one that is named; those of the system layer can't be.
+        """The keys, or the one that is named, with their files that can be renewed; the system layer's can't be.
 
         Raises InvalidName, UsageError (not a fingerprint, or one that fits several keys), KeyNotFound,
         FileUnusable (the key is of the system layer alone), ProgramMissing.
@@ -194,10 +220,10 @@ class TrustStore:
         files = [file for file in reading.all_files(wanted_places(reading, prefix, root)) if file.block]
         if fingerprint is not None and not (files := matching(files, fingerprint)):
             raise not_found("key", fingerprint, prefix, root)
-        own = [file for file in files if file.place.layer != "system"]
-        if fingerprint is not None and not own:
-            raise _not_ours([file.place for file in files])
-        return tuple(renewables(own, self._origins()))
+        found = tuple(renewables(files, self._origins()))
+        if fingerprint is not None and not found[0].places:
+            raise of_the_system([file.place for file in files])
+        return found
 
     def renew(
         self,
@@ -216,14 +242,18 @@ class TrustStore:
         """
         if len(material) > self._key_size:
             raise KeyRefused(f"the key file is larger than {self._key_size} bytes", facts={"from": source})
-        copies = newer_copies(fingerprint, read_key_blocks(material, scheme_of(fingerprint)), source)
+
+        def copies_here(reading: Reading) -> list[KeyFile]:
+            wanted = reading.all_files(wanted_places(reading, prefix, root))
+            if not (files := [file for file in wanted if file.fingerprint == fingerprint and file.block]):
+                raise not_found("key", fingerprint, prefix, root)
+            return files
+
+        places = [file.place for file in copies_here(self._read())]
+        copies = newer_copies(fingerprint, read_key_blocks(material, scheme_of(fingerprint)), source, places)
 
         def plan(reading: Reading) -> tuple[Renewal, list[Change]]:
-            wanted = reading.all_files(wanted_places(reading, prefix, root))
-            files = [file for file in wanted if file.fingerprint == fingerprint and file.block]
-            if not files:
-                raise not_found("key", fingerprint, prefix, root)
-            return renewal(reading, files, copies, self._key_size)
+            return renewal(reading, copies_here(reading), copies, self._key_size)
 
         return self._change(plan)[0]
 
@@ -231,32 +261,30 @@ class TrustStore:
         """What is in force, to be carried elsewhere: keys with their places, and masks. Raises ProgramMissing."""
         return to_bundle(self._read(), self._origins())
 
-    def offered_by(self, bundle: Bundle) -> dict[str | None, tuple[Offer, ...]]:
-        """The keys in a bundle by what they are to be trusted for, with what is known of them here.
+    def would_restore(self, bundle: Bundle, *, layer: Own | None = None) -> tuple[Arrival, ...]:
+        """What `restore` would do. Raises as that does."""
+        return tuple(self._to_restore(self._read(), bundle, described(bundle), layer))
 
-        Raises KeyRefused (gpg does not accept one), ProgramMissing.
-        """
-        known = described(bundle)
-        keys = {key.fingerprint: key for key in with_what_is_known(self._read(), tuple(known.values()))}
-        offers: dict[str | None, tuple[Offer, ...]] = {}
-        for each in bundle.keys:
-            offer = Offer(each.origin.source if each.origin else "", (keys[each.fingerprint],))
-            offers[each.prefix] = (*offers.get(each.prefix, ()), offer)
-        return offers
+    def restore(self, bundle: Bundle, *, layer: Own | None = None) -> tuple[Arrival, ...]:
+        """Put what a bundle holds in force: what becomes of each key and mask, and of other copies of the keys.
 
-    def restore(self, bundle: Bundle, *, layer: Own | None = None) -> tuple[Place, ...]:
-        """Put what a bundle holds in force; what was written for that, which is nothing where it is in force.
-
-        Without `layer` keys and masks go where they are already, else where keys are added. What is known of a key
-        here stays, and no older copy undoes a revocation. All or nothing, unless the disk fails in between. Raises
-        KeyRefused, UsageError (a mask would be the file of the key itself), FileUnusable, ProgramMissing.
+        Nothing is written of what is in force, and of keys that are masked here. Without `layer` keys go where
+        they are already, else where keys are added, masks there, and higher when that is not enough. What is known
+        of a key here stays, and no older copy undoes a revocation. All or nothing, unless the disk fails in
+        between. Raises KeyRefused, FileUnusable, ProgramMissing.
         """
         known = described(bundle)
 
-        def plan(reading: Reading) -> tuple[None, list[Change]]:
-            return None, changes_for(reading, bundle, known, layer, self._key_size)
+        def plan(reading: Reading) -> tuple[list[Arrival], list[Change]]:
+            arriving = self._to_restore(reading, bundle, known, layer)
+            return arriving, changes_of(arriving)
 
-        return tuple(change.place for change in self._change(plan)[1])
+        return tuple(self._change(plan)[0])
+
+    def _to_restore(
+        self, reading: Reading, bundle: Bundle, known: Mapping[KeyBlock, PublicKey], layer: Own | None
+    ) -> list[Arrival]:
+        return taken_over(reading, bundle, known, layer, self._key_size)
 
     def check(self, *, soon: timedelta = SOON) -> tuple[CheckedKey, ...]:
         """Every key that is in force, and every file that is not in order, with what is the matter with it.
@@ -273,21 +301,16 @@ class TrustStore:
         Raises InvalidName, UsageError (not a fingerprint, or one that fits several keys), KeyNotFound,
         FileUnusable (the key is of the system layer alone, or its file can't be removed).
         """
-
-        def plan(reading: Reading) -> tuple[list[Place], list[Change]]:
-            files = reading.all_files(wanted_places(reading, prefix, root))
-            found = [file.place for file in matching((f for f in files if not f.is_mask), fingerprint)]
-            if not found:
-                raise not_found("key", fingerprint, prefix, root)
-            return found, [Change(place, None) for place in found if place.layer != "system"]
-
-        found, changes = self._change(plan)
-        left = [place for place in found if place.layer == "system"]
-        if not changes:
-            raise _not_ours(left)
-        for place in left:
+        rule = ("--root",) if root else () if prefix is None else ("--prefix", prefix)
+        try:
+            done, _ = self._change(lambda reading: removal(reading, fingerprint, prefix, root=root))
+        except FileUnusable as error:
+            raise not_allowed(error, fingerprint, rule) from error.__cause__
+        for place in done.left:
             _log.warning("%s still trusts the key: it belongs to the system layer", place.path)
-        return tuple(change.place for change in changes)
+        if forgotten := what_is_forgotten(done):
+            _log.warning("%s", forgotten)
+        return done.places
 
     def mask(
         self, fingerprint: str, *, prefix: str | None = None, root: bool = False, layer: Own | None = None
@@ -295,8 +318,9 @@ class TrustStore:
         """Take a key out of force by empty files in a layer above it: its whole fingerprint, and the masks made.
 
         Without `layer` it is the first that serves, beginning with the one where keys are added. With a whole
-        fingerprint and a place the key need not be here (yet). What is masked already gets no other mask. Raises
-        InvalidName, UsageError (also: the key's own file lies where the mask would), KeyNotFound, FileUnusable.
+        fingerprint and a place the key need not be here (yet). What is masked already, in the layer that is named
+        or below it, gets no other mask. Raises InvalidName, UsageError (also: the key's own file lies where the
+        mask would), KeyNotFound, FileUnusable.
         """
         whole, changes = self._change(
             lambda reading: masks_to_make(reading, fingerprint, prefix=prefix, root=root, layer=layer)
@@ -322,30 +346,18 @@ class TrustStore:
         nobody else can change the layers concerned.
         """
         decided, changes = plan(self._read())
-        layers = {change.place.layer for change in changes}
-        if not layers:
-            return decided, []
-        with changing(self._directories, layers):
-            decided, changes = plan(Reading(self._directories, self._key_size, tell=_say_nothing))
-            changes = [change for change in changes if change.place.layer in layers]
-            apply(self._directories, changes)
+        layers: set[Layer] = set()
+        while not layers.issuperset(change.place.layer for change in changes):
+            layers |= {change.place.layer for change in changes}
+            with changing(self._directories, layers):
+                decided, changes = plan(Reading(self._directories, self._key_size, tell=_say_nothing))
+                if layers.issuperset(change.place.layer for change in changes):
+                    apply(self._directories, changes)
         return decided, changes
 
-    def _fit(self, reading: Reading, offers: Sequence[Offer]) -> tuple[PublicKey, ...]:
-        """The keys as they would be kept. Raises KeyRefused, ProgramMissing."""
-        keys = with_what_is_known(reading, [key for offer in offers for key in offer.keys])
-        for key in keys:
-            shown = shown_fingerprint(key.fingerprint)
-            if key.revoked:
-                raise _revoked(reading, key)
-            if standing(key) == "expired":
-                raise KeyRefused(f"key {shown} has expired", facts={"expired": f"{ends_at(key):%Y-%m-%d}"})
-            if len(key.block.as_file) > self._key_size:
-                raise KeyRefused(
-                    f"key {shown} is too large: its file would have more than {self._key_size} bytes",
-                    next_step="if it is meant to be so: acistore --limits-key-size …",
-                )
-        return keys
+    def _seen(self, *, for_others: bool) -> Reading:
+        reading = self._read()
+        return reading.up_to("local") if for_others else reading
 
     def _read(self) -> Reading:
         return Reading(self._directories, self._key_size)
@@ -356,38 +368,3 @@ class TrustStore:
 
 def _say_nothing(_path: Path, _problem: str) -> None:
     """What is not in order has been told when it was read before."""
-
-
-def _chosen(keys: Sequence[PublicKey], only: Collection[str] | None) -> tuple[PublicKey, ...]:
-    """The keys that are wanted. Raises KeyRefused for one that isn't there."""
-    if only is None:
-        return tuple(keys)
-    wanted = [normal_fingerprint(fingerprint) for fingerprint in only]
-    for fingerprint in wanted:
-        if fingerprint not in {key.fingerprint for key in keys}:
-            there = ", ".join(shown_fingerprint(key.fingerprint) for key in keys)
-            raise KeyRefused(f"key {shown_fingerprint(fingerprint)} is not in the file", facts={"there is": there})
-    return tuple(key for key in keys if key.fingerprint in wanted)
-
-
-def _revoked(reading: Reading, key: PublicKey) -> KeyRefused:
-    """The error for a revoked key, with where that was known before, or else where the key still counts."""
-    shown = shown_fingerprint(key.fingerprint)
-    facts = {"user ID": str(key.user_id)}
-    next_step = None
-    known = {block for block, each in describe(blocks_of(reading, key.fingerprint)).items() if each.revoked}
-    if files := [str(file.place.path) for file in reading.all_files() if file.block in known]:
-        facts["known from"] = ", ".join(files)
-    elif places := in_force(reading, key.fingerprint):
-        facts["still trusted for"] = ", ".join(place.prefix or "every name" for place in places)
-        next_step = f"acistore trust remove {option_fingerprint(key.fingerprint)}"
-    return KeyRefused(f"key {shown} was revoked by its owner", facts=facts, next_step=next_step)
-
-
-def _not_ours(places: Sequence[Place]) -> FileUnusable:
-    fingerprint = places[0].fingerprint
-    return FileUnusable(
-        f"key {shown_fingerprint(fingerprint)} belongs to the system layer, which acistore does not change",
-        facts={"file": ", ".join(str(place.path) for place in places)},
-        next_step=f"acistore trust mask {option_fingerprint(fingerprint)}",
-    )

@@ -56,7 +56,14 @@ _SECRET_LABEL = re.compile(rb"BEGIN PGP (PRIVATE|SECRET) KEY")
 # Of one file. More are nobody's need, and each costs gpg a check.
 _MOST_SIGNATURES = 100
 _MOST_KEYS = 1000
-_MOST_PARTS = 1000
+# Of one key, its own. Of 1,220 keys of Debian's developers none has more than 119. A check costs gpg up to 12 ms.
+_MOST_PARTS = 200
+
+# Bits. What a check of a signature costs goes by the exponent as well (RSA), or by the subgroup (DSA). Of those
+# developers' keys no modulus has more than 10240 bits, and no exponent more than 32; most are 65537.
+_LONGEST_MODULUS, _LONGEST_USUAL_MODULUS = 16384, 10240
+_LONGEST_EXPONENT, _LONGEST_USUAL_EXPONENT = 32, 17
+_LONGEST_DSA, _LONGEST_ORDER = 4096, 256
 # Octets of the subpackets that a signature has in one place; gpg takes no more.
 _LARGEST_AREA = 10_000
 
@@ -64,9 +71,9 @@ _BINARY_DOCUMENT, _TEXT_DOCUMENT = 0x00, 0x01
 _CREATED, _EXPIRES_AFTER, _ISSUER_KEY_ID, _ISSUER_FINGERPRINT = 2, 3, 16, 33
 
 # How many numbers a signature of each algorithm consists of, and a key. Keys on curves are more than numbers.
-_DSA, _ECDH = 17, 18
+_RSA, _ELGAMAL, _DSA, _ECDH = {1, 2, 3}, 16, 17, 18
 _NUMBERS_OF_SIGNATURES = {1: 1, 3: 1, _DSA: 2, 19: 2, 22: 2}
-_NUMBERS_OF_KEYS = {1: 2, 2: 2, 3: 2, 16: 3, _DSA: 4}
+_NUMBERS_OF_KEYS = {**dict.fromkeys(_RSA, 2), _ELGAMAL: 3, _DSA: 4}
 _CURVES = {_ECDH, 19, 22}
 # Whose points are plain octets, and may begin with zeros: Ed448 and X448.
 _POINTS_OF_OCTETS = {bytes.fromhex("2b6571"), bytes.fromhex("2b656f")}
@@ -150,21 +157,22 @@ def read_key_blocks(material: bytes) -> tuple[KeyBlock, ...]:
     """The public keys of a file, armored (one block or several, with text between) or binary: at least one, at
     most 1000.
 
-    The same key twice in the same words counts once. Keys of versions other than 4, and those whose numbers are
-    not written as they should be, are left out with a warning. Raises KeyRefused: not keys, or secret ones among
-    them.
+    The same key twice in the same words counts once. Keys of versions other than 4, those whose numbers are not
+    written as they should be or too large, and those with more than 200 user IDs, subkeys and signatures of their
+    own are left out with a warning. Raises KeyRefused: not keys, none that can be used, or secret ones among them.
     """
+    left_out: list[str] = []
     try:
-        blocks = tuple(dict.fromkeys(_key_blocks(_key_packets(material))))
+        blocks = tuple(dict.fromkeys(_key_blocks(_key_packets(material), left_out)))
         if not blocks:
-            raise Malformed("there is no key in it that can be used")
+            raise Malformed(": ".join(["there is no key in it that can be used", *left_out[:1]]))
     except Malformed as error:
         raise KeyRefused(f"not an OpenPGP public key: {error}") from None
     return blocks
 
 
 def claimed(blocks: Iterable[KeyBlock], signatures: Sequence[Signature]) -> list[KeyBlock]:
-    """The keys that signatures claim to be by; what others there are is no matter, and gpg needs not see them."""
+    """The keys that signatures claim to be by; what others there are is no matter, and gpg need not see them."""
     return [block for block in blocks if any(each.claims(part) for part in block.parts for each in signatures)]
 
 
@@ -264,12 +272,14 @@ def _digest(number: int) -> str:
     return DIGESTS.get(number, f"digest {number}")
 
 
-def _key_blocks(packets: Iterator[tuple[int, bytes, bytes]]) -> Iterator[KeyBlock]:
+def _key_blocks(packets: Iterator[tuple[int, bytes, bytes]], left_out: list[str]) -> Iterator[KeyBlock]:
+    """The keys among these packets; why others are left out is told, and noted."""
     for number, (primary, parts) in enumerate(_grouped(packets)):
         if number == _MOST_KEYS:
             raise Malformed(f"there are more than {_MOST_KEYS} keys in it")
         version = primary[0] if primary else 0
         if version != 4:
+            left_out.append(f"only version 4 is supported, and not {version}")
             _log.warning("an OpenPGP key of version %d is left out: only version 4 is supported", version)
             continue
         subkeys = [body for tag, body, _ in parts if tag == _PUBLIC_SUBKEY and body[:1] == b"\x04"]
@@ -278,6 +288,7 @@ def _key_blocks(packets: Iterator[tuple[int, bytes, bytes]]) -> Iterator[KeyBloc
                 _check_numbers_of_key(body)
             _check_burden(primary, parts)
         except Malformed as error:
+            left_out.append(str(error))
             _log.warning("OpenPGP key %s is left out: %s", _fingerprint(primary), error)
             continue
         everything = b"".join(packet for _, _, packet in parts)
@@ -304,6 +315,38 @@ def _check_numbers_of_key(body: bytes) -> None:
     lengths = [(int.from_bytes(each[:2], "big"), int.from_bytes(each[2:], "big").bit_length()) for each in numbers]
     if end != len(body) or not (plain_octets or all(told == found for told, found in lengths)):
         raise Malformed("its numbers are not written as they should be")
+    _check_size_of_numbers(algorithm, [int.from_bytes(each[2:], "big") for each in numbers])
+
+
+def _check_size_of_numbers(algorithm: int, numbers: Sequence[int]) -> None:
+    """Whether what a check with a key costs is bounded, and its numbers may be what they are said to be.
+
+    Not whether they are prime: nothing is proven here. At some that can't be right gpg breaks off (DSA by 0).
+    """
+    if algorithm in _RSA:
+        modulus, exponent = numbers
+        _check_length("its RSA modulus", modulus, _LONGEST_MODULUS)
+        is_usual = modulus.bit_length() <= _LONGEST_USUAL_MODULUS
+        _check_length("its RSA exponent", exponent, _LONGEST_EXPONENT if is_usual else _LONGEST_USUAL_EXPONENT)
+        fits = modulus % 2 == 1 and exponent % 2 == 1 and 3 <= exponent < modulus
+    elif algorithm == _DSA:
+        prime, order, *others = numbers
+        _check_length("its DSA prime", prime, _LONGEST_DSA)
+        _check_length("its DSA subgroup", order, _LONGEST_ORDER)
+        fits = prime % 2 == 1 and order % 2 == 1 and order < prime and all(1 < each < prime for each in others)
+    elif algorithm == _ELGAMAL:
+        prime, *others = numbers
+        _check_length("its ElGamal prime", prime, _LONGEST_MODULUS)
+        fits = prime % 2 == 1 and all(1 <= each < prime for each in others)
+    else:
+        return
+    if not fits:
+        raise Malformed("its numbers can't be right")
+
+
+def _check_length(what: str, number: int, longest: int) -> None:
+    if number.bit_length() > longest:
+        raise Malformed(f"{what} is too large, with {number.bit_length()} bits of at most {longest}")
 
 
 def _check_burden(primary: bytes, parts: list[tuple[int, bytes, bytes]]) -> None:

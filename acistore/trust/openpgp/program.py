@@ -5,6 +5,7 @@ locale. What it is asked, and what its answers mean, is `gpg`'s business.
 """
 
 import copy
+import io
 import os
 import secrets
 import shutil
@@ -50,6 +51,11 @@ _OPTIONS = [
 ]
 
 
+VERIFY_OPTIONS = ["--no-batch", "--logger-fd", "1"]
+"""For a check of signatures. In batch mode gpg stops at the first that is bad or has expired, and outside of it
+takes no log file; text for people goes to the other channel then."""
+
+
 def broken(problem: str, detail: str | None = None) -> ProgramMissing:
     """The error for a gpg that is there and of no use."""
     return ProgramMissing(
@@ -66,6 +72,8 @@ class Program:
 
     def __init__(self, patience: float) -> None:
         self.patience = patience
+        self.haste = patience / 5
+        """Seconds for what ought to be done at once."""
         binary = shutil.which("gpg")
         if binary is None:
             raise ProgramMissing("gpg is not installed", next_step="apt-get install gnupg")
@@ -106,11 +114,18 @@ class Program:
         gpg.buffer_size = PIECE
         return gpg
 
-    def call(self, job: Callable[[Any], Any], *, keyring: Path | None = None, most_output: int = 0) -> "Run":
+    def call(
+        self,
+        job: Callable[[Any], Any],
+        *,
+        keyring: Path | None = None,
+        most_output: int = 0,
+        patience: float | None = None,
+    ) -> "Run":
         """Begin a job for gpg; several can go on at once.
 
         `keyring` is the one file of public keys that it sees, by default the one that it makes for itself. A gpg
-        that says much more than `most_output` bytes is killed.
+        that says much more than `most_output` bytes is killed. `patience` is in seconds, by default the program's.
         """
 
         def with_gpg(run: Run) -> Any:
@@ -121,7 +136,24 @@ class Program:
             gpg.result_map = dict.fromkeys(gpg.result_map, lambda _: run.statuses)
             return job(gpg)
 
-        return Run(with_gpg, self._environment, self.patience, most_output + _MOST_OUTPUT)
+        return Run(with_gpg, self._environment, patience or self.patience, most_output + _MOST_OUTPUT)
+
+    def can_import(self) -> bool:
+        """Whether gpg can take in nothing: if so, what it fails at is the matter of the keys that it was given."""
+        answer = self._answer(lambda gpg: gpg.import_keys(b""))
+        return answer.has("IMPORT_RES") and not answer.data
+
+    def can_verify(self) -> bool:
+        """Whether gpg sees no signature in nothing: if so, what it fails at is a signature, or a key."""
+        options = [*VERIFY_OPTIONS, str(self.write(b"")), "-"]
+        return self._answer(lambda gpg: gpg.verify_file(io.BytesIO(), extra_args=options)).has("NODATA")
+
+    def _answer(self, job: Callable[[Any], Any]) -> "Statuses":
+        run = self.call(job, patience=self.haste)
+        with suppress(OSError, ValueError, ProgramMissing):
+            run.result()
+            return run.statuses
+        return Statuses()
 
     def new_path(self) -> Path:
         """Where a file can be made in the home."""
@@ -157,6 +189,10 @@ class Statuses:
 
     def handle_status(self, keyword: str, value: str) -> None:
         self.lines.append((keyword, value))
+
+    def has(self, keyword: str) -> bool:
+        """Whether there is a line of that kind."""
+        return any(each == keyword for each, _ in self.lines)
 
 
 class Pipe:

@@ -6,7 +6,8 @@ Each test brings its own keys and signatures, made by gpg, or by hand where gpg 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,16 @@ import pytest
 import trustme
 
 from acistore.cli import main
+from acistore.trust.openpgp.gpg import Keyring
 from tests.cli.running import Ran, Run
 from tests.fetch.conftest import HOST, NAME, app, served
 from tests.gpg import SigningKey
 from tests.store.conftest import files_in
 from tests.trust.hardening.forging import CERTIFY, SIGN, Pair, ed25519, public_key
 from tests.web import WebSite
+
+# Makes a shell script the gpg that is found; `real` in it is the one that was found before.
+Pretend = Callable[[str], None]
 
 IMAGE = served(app())
 SIGNATURE = f"{NAME}-1.0.aci.asc"
@@ -156,3 +161,34 @@ def operator(
         return Ran(code, *capsys.readouterr())
 
     return Operator(tmp_path, one_web, run)
+
+
+@pytest.fixture
+def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretend:
+    real = shutil.which("gpg")
+    path = tmp_path / "bin" / "gpg"
+
+    def pretend(script: str) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\nreal() {{ exec {real} "$@"; }}\n{script}\n')
+        path.chmod(0o755)
+        if not os.environ["PATH"].startswith(str(path.parent)):
+            monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+
+    return pretend
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files are made."""
+    directory = tmp_path / "scratch"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = Keyring.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "patience", 0.5)

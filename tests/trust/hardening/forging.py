@@ -9,6 +9,7 @@ epoch. Rules: RFC 4880, sections 4.2 (packets), 5.2 (signatures), 5.5 (keys), 9 
 """
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -142,9 +143,13 @@ def dsa(p: int, q: int, at: int = LONG_AGO) -> Pair:
 
     def sign(_number: int, digest: bytes) -> bytes:
         value = int.from_bytes(digest, "big") >> max(0, 8 * len(digest) - q.bit_length())
-        once = 1 + secrets.randbelow(q - 1)
-        r = pow(g, once, p) % q
-        return mpi(r) + mpi(pow(once, -1, q) * (value + private * r) % q)
+        while True:
+            once = 1 + secrets.randbelow(q - 1)
+            if math.gcd(once, q) == 1:
+                r = pow(g, once, p) % q
+                s = pow(once, -1, q) * (value + private * r) % q
+                if math.gcd(s, q) == 1:
+                    return mpi(r) + mpi(s)
 
     return Pair(_body(at, _DSA, mpi(p) + mpi(q) + mpi(g) + mpi(pow(g, private, p))), sign)
 
@@ -152,6 +157,11 @@ def dsa(p: int, q: int, at: int = LONG_AGO) -> Pair:
 def dsa_parameters(bits: int) -> tuple[int, int]:
     found = dsa_numbers.generate_parameters(bits).parameter_numbers()
     return found.p, found.q
+
+
+def at_which_gpg_breaks_off(pair: Pair) -> Pair:
+    """A DSA pair of a COMPOSITE_SUBGROUP, every signature of which ends gpg."""
+    return Pair(pair.body, lambda _number, _digest: mpi(5) + mpi(3))
 
 
 def ecdsa(curve: str, at: int = LONG_AGO) -> Pair:
@@ -174,6 +184,13 @@ SHORT_SUBGROUP = (
     0xA371DB23CAC7E2A3DC74CBD704E264999D7D58A5,
 )
 """DSA parameters of 2048 bits, with a subgroup of 160 as those of 1024 bits have."""
+
+COMPOSITE_SUBGROUP = (
+    (1 << 2047) + 100160157190278509041388902032515040293078536735779087893933980726559753089314491,
+    (1 << 255) + 445,
+)
+"""DSA parameters of usual lengths. The subgroup's order is three times a prime, and by 3 nobody can divide then:
+libgcrypt breaks off at a signature that would make it do so (seen in 1.10)."""
 
 
 # Signatures

@@ -165,7 +165,7 @@ def test_key_with_thousands_of_parts(
     key = public_key(eve, "Eve <eve@example.net>", *(burden(eve, number) for number in range(2500)))
     assert len(key) < MIB
     operator.refuses_key(key)
-    assert "more than 1000" in operator.warning
+    assert "more than 200" in operator.warning
     operator.trusts_pair(alice)
     operator.trusts(key, eve.fingerprint, "example.com/aaa")
     operator.admits(signed(alice, IMAGE), alice.fingerprint, IMAGE_URL)
@@ -295,6 +295,19 @@ def test_user_id_can_do_nothing_to_whoever_reads_it(operator: Operator, name: by
     assert listed["user_ids"] == ([text] if text else [""])
     for arguments in (["trust", "list"], ["trust", "show", pair.fingerprint]):
         assert operator.run("--json", *arguments).out.isascii()
+
+
+@pytest.mark.parametrize("line_break", [b"\n", b"\x85", b"\xc3\x85", b"\xe2\x80\xa8", b"\x0b\x0c\x1c\x1d\x1e"])
+def test_status_lines_in_a_user_id_are_not_believed(operator: Operator, alice: Pair, line_break: bytes) -> None:
+    """gpg repeats user IDs in its status lines, and leaves the upper half of Latin-1 as it is."""
+    eve = ed25519()
+    victim = alice.fingerprint.upper()
+    proof = f"VALIDSIG {victim} 2024-01-01 1704067200 0 4 0 22 10 00 {victim}"
+    lines = (b"Eve", b"NEWSIG", f"GOODSIG {victim[-16:]} Alice".encode(), proof.encode())
+    operator.trusts(public_key(eve, (line_break + b"[GNUPG:] ").join(lines)), eve.fingerprint)
+    operator.trusts_pair(alice)
+    operator.admits(signed(eve, IMAGE), eve.fingerprint)
+    operator.refuses(signed(eve, b"another image"), "BadSignature")
 
 
 def test_key_with_a_photo_for_a_name(operator: Operator) -> None:

@@ -148,7 +148,17 @@ def test_thief_signs_for_nobody(operator: Operator, alice: Pair, part: Pair, eve
     for signer in (alice, part):
         ran = operator.fetch(signed(signer, IMAGE))
         assert ran.code == 4
-        assert ran.error["kind"] in ("UntrustedSigner", "MalformedSignature")
+        assert ran.error["kind"] in ("UntrustedSigner", "MalformedSignature", "RevokedKey")
+
+
+def test_thief_does_not_revoke_what_is_stolen(operator: Operator, alice: Pair, part: Pair, eve: Pair) -> None:
+    """Eve has two versions of her key about; what a copy says is revoked counts, but for her own parts alone."""
+    operator.trusts_pair(alice, subkey(alice, part))
+    revoked = subkey(eve, part, back=False) + subkey_revocation(eve, part)
+    for prefix, more in (("example.com/aaa", b""), ("example.net", subkey(eve, ed25519()))):
+        operator.trusts(public_key(eve, "Eve <eve@example.net>", revoked, more), eve.fingerprint, prefix)
+    operator.admits(signed(part, IMAGE), alice.fingerprint, IMAGE_URL)
+    operator.admits(signed(part, IMAGE), alice.fingerprint)
 
 
 def test_subkey_of_two_keys_that_both_have_agreed(operator: Operator, alice: Pair, eve: Pair, part: Pair) -> None:

@@ -2,8 +2,6 @@
 
 import io
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,39 +13,12 @@ from acistore.trust.openpgp.gpg import Keyring
 from acistore.trust.openpgp.packets import read_key_blocks, read_signatures
 from tests.gpg import KeyMaker, SigningKey
 from tests.hostile.measured import measured
-from tests.trust.hardening.conftest import IMAGE, Operator
-from tests.trust.hardening.forging import Pair, ed25519, public_key, signed, subkey
+from tests.trust.hardening.conftest import IMAGE, Operator, Pretend
+from tests.trust.hardening.forging import CERTIFY, ENCRYPT, Pair, ed25519, public_key, rsa, signed, subkey
 from tests.trust.openpgp.test_program import command_lines
 
 MIB = 1 << 20
 STAGES = ("--list-config", "--import", "--verify")
-
-# Makes a shell script the gpg that is found; `real` in it is the one that was found before.
-Pretend = Callable[[str], None]
-
-
-@pytest.fixture
-def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    real = shutil.which("gpg")
-    path = tmp_path / "bin" / "gpg"
-
-    def pretend(script: str) -> None:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f'#!/bin/sh\nreal() {{ exec {real} "$@"; }}\n{script}\n')
-        path.chmod(0o755)
-        if not os.environ["PATH"].startswith(str(path.parent)):
-            monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
-
-    return pretend
-
-
-@pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files are made."""
-    directory = tmp_path / "scratch"
-    directory.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(directory))
-    return directory
 
 
 def at(stage: str, script: str) -> str:
@@ -75,7 +46,8 @@ def test_gpg_sees_no_key_and_no_signature_but_those_that_count(
         'real "$@"'
     )
     operator.admits(signed(part, IMAGE) + signed(eve, IMAGE), alice.fingerprint)
-    shown = maker.gpg("--no-default-keyring", "--keyring", f"{tmp_path}/keys", "--with-colons", "--list-keys")
+    options = ("--no-auto-check-trustdb", "--no-default-keyring", "--keyring", f"{tmp_path}/keys")
+    shown = maker.gpg(*options, "--with-colons", "--list-keys")
     assert [line.split(b":")[9].decode().lower() for line in shown.splitlines() if line.startswith(b"fpr")] == [
         alice.fingerprint,
         part.fingerprint,
@@ -156,6 +128,7 @@ def test_gpg_that_breaks_off(
         ("--import", "cat > /dev/null; echo '[GNUPG:] IMPORT_RES 1' >&2"),
         ("--import", "cat > /dev/null; printf '[GNUPG:] IMPORT_OK 1 %040d\\n[GNUPG:] IMPORT_RES\\n' 0 >&2"),
         ("--import", "cat > /dev/null; echo pub:x; echo '[GNUPG:] IMPORT_RES' >&2"),
+        ("--import", "cat > /dev/null; printf '[GNUPG:] IMPORT_OK\\n[GNUPG:] IMPORT_RES\\n' >&2"),
         ("--verify", "printf '[GNUPG:]\\n[GNUPG:] \\n[GNUPG:] NEWSIG extra\\n' >&2; exit 1"),
         ("--verify", "head -c 20 > /dev/null; kill -9 $$"),
         ("--verify", "cat > /dev/null; kill -9 $$"),
@@ -217,13 +190,6 @@ def test_gpg_that_writes_without_end_fills_no_memory(operator: Operator, alice: 
 
 
 # Hanging
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = Keyring.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "patience", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -304,6 +270,25 @@ def test_gpg_that_says_good_is_believed(operator: Operator, alice: Pair, pretend
     told = " ".join(f"'[GNUPG:] {line}'" for line in lines)
     pretend(at("--verify", f"cat > /dev/null; printf '%s\\n' {told} >&2"))
     operator.admits(signed(alice, b"another image"), alice.fingerprint)
+
+
+@pytest.mark.parametrize("uses", [CERTIFY, ENCRYPT])
+def test_gpg_that_does_not_mind_what_a_key_is_for(
+    operator: Operator, alice: Pair, pretend: Pretend, uses: int
+) -> None:
+    """As those before 2025 didn't."""
+    part = rsa(2048)
+    operator.trusts_pair(alice, subkey(alice, part, uses=ENCRYPT), uses=uses)
+    for signer in (alice, part):
+        fingerprint, primary = signer.fingerprint.upper(), alice.fingerprint.upper()
+        lines = [
+            "NEWSIG",
+            f"GOODSIG {fingerprint[-16:]} A",
+            f"VALIDSIG {fingerprint} - 17 0 4 0 1 10 00 {primary}",
+        ]
+        told = " ".join(f"'[GNUPG:] {line}'" for line in lines)
+        pretend(at("--verify", f"cat > /dev/null; printf '%s\\n' {told} >&2"))
+        operator.refuses(signed(signer, IMAGE), "UntrustedSigner")
 
 
 def test_gpg_that_has_not_read_everything_is_not_believed(release: SigningKey, pretend: Pretend) -> None:

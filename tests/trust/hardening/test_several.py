@@ -133,6 +133,15 @@ def test_signature_by_nobody(operator: Operator, alice: Pair) -> None:
     operator.refuses(signed(alice, IMAGE, whole_area=made, unhashed=b""), "UntrustedSigner")
 
 
+def test_part_of_a_key_id_claims_nobody(operator: Operator, alice: Pair) -> None:
+    operator.trusts_pair(alice)
+    for digits in (2, 8, 14, 18, 40):
+        claim = subpacket(16, bytes.fromhex(alice.fingerprint[-digits:]))
+        made = subpacket(2, (1700000000).to_bytes(4, "big"))
+        error = operator.refuses(signed(alice, IMAGE, whole_area=made, unhashed=claim), "UntrustedSigner")
+        assert error["facts"]["signed by"] == "nobody by name"
+
+
 def test_key_id_alone_finds_the_key_and_the_fingerprint_is_what_is_recorded(
     operator: Operator, alice: Pair
 ) -> None:

@@ -300,7 +300,7 @@ def test_no_proc(place: Place) -> None:
     assert command("fetch", image).code == 4
     hanging = place.elsewhere / "bin" / "gpg"
     hanging.parent.mkdir()
-    hanging.write_text("#!/bin/sh\nexec sleep 86400\n")
+    hanging.write_text(f"#!/bin/sh\necho $$ > {place.elsewhere}/pid\nexec sleep 86400\n")
     hanging.chmod(0o755)
 
     def become() -> None:
@@ -311,3 +311,5 @@ def test_no_proc(place: Place) -> None:
 
     ran = command("--json", "fetch", image, become=become)
     assert (ran.code, ran.error["kind"]) == (1, "ProgramMissing")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((place.elsewhere / "pid").read_text()), 0)

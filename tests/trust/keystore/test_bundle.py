@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from acistore.cli.trust.force import not_as_wished, only_for_this_user
 from acistore.errors import AcistoreError, FileUnusable, KeyRefused, UsageError
-from acistore.trust.keys import Layer
+from acistore.trust import places
+from acistore.trust.keys import Layer, Place
 from acistore.trust.keystore import bundle as bundles
-from acistore.trust.keystore import carrying, masking, revoking
-from acistore.trust.keystore.bundle import Bundle
+from acistore.trust.keystore import carrying, keyfiles, masking, revoking
+from acistore.trust.keystore.arriving import Arrival
+from acistore.trust.keystore.bundle import Bundle, BundledMask
 from acistore.trust.keystore.store import TrustStore
 from acistore.trust.openpgp.framing import armored
 from acistore.trust.openpgp.packets import read_key_blocks
@@ -31,7 +35,7 @@ SOURCE = "https://example.com/ké.asc"
 
 @pytest.fixture(autouse=True)
 def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (carrying, masking, revoking):
+    for module in (carrying, masking, places, revoking):
         monkeypatch.setattr(module, "default_layer", lambda: "local")
 
 
@@ -80,6 +84,10 @@ def rows(store: TrustStore) -> list[tuple[object, ...]]:
     )
 
 
+def written(arrivals: Sequence[Arrival]) -> list[Place]:
+    return [place for each in arrivals for place in each.places]
+
+
 def refusal(material: bytes) -> KeyRefused:
     with pytest.raises(KeyRefused) as caught:
         Bundle.parse(material)
@@ -88,8 +96,9 @@ def refusal(material: bytes) -> KeyRefused:
 
 def test_what_is_trusted_here_is_trusted_elsewhere(full: Directories, elsewhere: Directories) -> None:
     carried = full.store.export().to_json()
-    written = elsewhere.store.restore(Bundle.parse(carried))
-    assert {place.layer for place in written} == {"local"}
+    arrivals = elsewhere.store.restore(Bundle.parse(carried))
+    assert {place.layer for place in written(arrivals)} == {"local"}
+    assert {each.outcome for each in arrivals} == {"new"}
     assert rows(elsewhere.store) == rows(full.store)
     assert elsewhere.store.export().to_json() == carried
     for name in ("example.com/app", "example.com", "example.org", "example.net/x", "a"):
@@ -106,13 +115,15 @@ def test_the_same_says_the_same(full: Directories) -> None:
 
 def test_on_the_same_machine_nothing_changes(full: Directories) -> None:
     before = [(each.place, each.state, each.origin) for each in full.store.listing()]
-    assert full.store.restore(full.store.export()) == ()
+    arrivals = full.store.restore(full.store.export())
+    assert {each.outcome for each in arrivals} == {"known"}
+    assert written(arrivals) == []
     assert [(each.place, each.state, each.origin) for each in full.store.listing()] == before
 
 
 def test_whoever_names_a_layer_gets_everything_there(full: Directories, elsewhere: Directories) -> None:
-    written = elsewhere.store.restore(full.store.export(), layer="user")
-    assert {place.layer for place in written} == {"user"}
+    arrivals = elsewhere.store.restore(full.store.export(), layer="user")
+    assert {place.layer for place in written(arrivals)} == {"user"}
     assert not elsewhere.config.local_config.exists()
 
 
@@ -131,19 +142,107 @@ def test_a_mask_travels_and_not_the_key_that_it_masks(
     assert set(elsewhere.trusted("example.net")) == {release.fingerprint}
 
 
-def test_a_mask_that_comes_removes_no_key(
+def test_a_mask_that_comes_takes_the_place_of_the_key_for_all_users(
+    directories: Directories, elsewhere: Directories, release: SigningKey
+) -> None:
+    directories.put("local", PREFIX, release)
+    older = directories.store.export()
+    directories.mask("user", PREFIX, release)
+    exported = directories.store.export()
+    key = elsewhere.put("local", PREFIX, release)
+    (arrival,) = elsewhere.store.would_restore(exported)
+    assert (arrival.outcome, [each.path for each in arrival.here]) == ("new", [key])
+    assert elsewhere.store.restore(exported) == (arrival,)
+    assert [each.layer for each in arrival.places] == ["local"]
+    assert key.read_bytes() == b""
+    assert elsewhere.store.in_force(release.fingerprint, for_others=True) == ()
+    (again,) = elsewhere.store.restore(exported)
+    assert (again.outcome, again.places) == ("known", ())
+    (left,) = elsewhere.store.restore(older)
+    assert (left.outcome, left.places, [each.path for each in left.here]) == ("masked", (), [key])
+    (left,) = elsewhere.store.restore(older, layer="user")
+    assert left.outcome == "masked"
+    assert elsewhere.trusted(PREFIX) == {}
+
+
+def test_a_mask_that_comes_takes_its_place_though_one_user_has_masked_it(
+    directories: Directories, elsewhere: Directories, release: SigningKey
+) -> None:
+    directories.mask("local", PREFIX, release)
+    key = elsewhere.put("local", PREFIX, release)
+    elsewhere.mask("user", PREFIX, release)
+    (arrival,) = elsewhere.store.restore(directories.store.export())
+    assert [each.path for each in arrival.places] == [key]
+    assert key.read_bytes() == b""
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_a_mask_that_comes_reaches_a_key_of_the_users_own_as_well(
+    directories: Directories, elsewhere: Directories, release: SigningKey, is_masked: bool
+) -> None:
+    directories.mask("local", PREFIX, release)
+    exported = directories.store.export()
+    key = elsewhere.put("user", PREFIX, release)
+    if is_masked:
+        elsewhere.mask("local", PREFIX, release)
+    (arrival,) = elsewhere.store.restore(exported)
+    assert [each.layer for each in arrival.places] == (["user"] if is_masked else ["local", "user"])
+    assert [each.path for each in arrival.here] == [key]
+    assert elsewhere.trusted(PREFIX) == {}
+    assert elsewhere.store.restore(exported)[0].outcome == "known"
+
+
+def test_a_mask_goes_where_it_is_wanted_though_one_user_has_it(
     directories: Directories, elsewhere: Directories, release: SigningKey
 ) -> None:
     directories.mask("local", PREFIX, release)
     exported = directories.store.export()
-    key = elsewhere.put("local", PREFIX, release)
-    elsewhere.store.restore(exported)
-    assert key.stat().st_size > 0
-    assert elsewhere.trusted(PREFIX) == {}
-    elsewhere.store.unmask(release.fingerprint)
-    elsewhere.put("user", PREFIX, release)
-    with pytest.raises(UsageError, match="the file of the key itself"):
-        elsewhere.store.restore(exported)
+    elsewhere.put("system", PREFIX, release)
+    elsewhere.mask("user", PREFIX, release)
+    assert written(elsewhere.store.restore(exported)) == []
+    (mask,) = written(elsewhere.store.restore(exported, layer="local"))
+    assert mask.layer == "local"
+    assert elsewhere.store.in_force(release.fingerprint, for_others=True) == ()
+
+
+def test_what_is_masked_here_stays_so_and_the_rest_goes_on(
+    directories: Directories, elsewhere: Directories, release: SigningKey, other: SigningKey
+) -> None:
+    directories.put("local", PREFIX, release)
+    directories.put("local", PREFIX, other)
+    exported = directories.store.export()
+    above = elsewhere.mask("user", "example.com", other)  # which has the last word for example.com/app, too
+    mask = elsewhere.mask("local", PREFIX, release)
+    outcomes = {each.fingerprint: each for each in elsewhere.store.restore(exported)}
+    assert {each.outcome for each in outcomes.values()} == {"masked"}
+    assert [each.path for each in outcomes[release.fingerprint].here] == [mask]
+    assert [each.path for each in outcomes[other.fingerprint].here] == [above]
+    above.unlink()
+    outcomes = {each.fingerprint: each for each in elsewhere.store.restore(exported)}
+    assert outcomes[release.fingerprint].outcome == "masked"
+    assert outcomes[other.fingerprint].outcome == "new"
+    assert set(elsewhere.trusted(PREFIX)) == {other.fingerprint}
+    assert mask.read_bytes() == b""
+
+
+def test_each_key_is_new_or_changed_or_known(
+    directories: Directories, elsewhere: Directories, maker: KeyMaker, release: SigningKey, other: SigningKey
+) -> None:
+    renewed = maker.key("Renewed <renewed@example.com>", at=LONG_AGO, expires="1y")
+    for key in (renewed, release):
+        elsewhere.put("local", PREFIX, key)
+    renewed.expire("30y", at="20200601T000000")
+    for key in (renewed, release, other):
+        directories.put("local", PREFIX, key)
+    coming = {each.fingerprint: each for each in elsewhere.store.would_restore(directories.store.export())}
+    assert {each: (coming[each].outcome, coming[each].changes) for each in coming} == {
+        renewed.fingerprint: ("changed", ("expires 2050-05-25, was 2020-12-31",)),
+        release.fingerprint: ("known", ()),
+        other.fingerprint: ("new", ()),
+    }
+    assert elsewhere.store.restore(directories.store.export()) == tuple(coming.values())
+    again = elsewhere.store.restore(directories.store.export())
+    assert {each.outcome for each in again} == {"known"}
 
 
 PLACES = (None, "a", "a/b", "a/b/c")
@@ -176,7 +275,9 @@ def test_an_older_copy_undoes_nothing(elsewhere: Directories, directories: Direc
     old = directories.store.export()
     key.expire("0", at="20200601T000000")
     elsewhere.put("user", PREFIX, key)
-    assert elsewhere.store.restore(old) == (elsewhere.store.all_keys()[0].place,)
+    (arrival,) = elsewhere.store.restore(old)
+    assert (arrival.outcome, arrival.changes) == ("changed", ("signed anew by its owner",))
+    assert arrival.places == (elsewhere.store.all_keys()[0].place,)
     assert [(each.place.layer, each.state) for each in elsewhere.store.all_keys()] == [("user", "valid")]
     key.revoke()
     elsewhere.put("system", "example.net", key)
@@ -193,8 +294,13 @@ def test_a_revocation_that_comes_reaches_every_place(
     key.revoke()
     directories.put("local", PREFIX, key)
     exported = directories.store.export()
-    assert [each.revoked for offers in elsewhere.store.offered_by(exported).values() for each in offers[0].keys]
-    elsewhere.store.restore(exported)
+    assert all(each.key and each.key.revoked for each in elsewhere.store.would_restore(exported))
+    arrivals = elsewhere.store.restore(exported)
+    assert [(each.prefix, each.outcome, each.changes) for each in arrivals] == [
+        (PREFIX, "new", ()),
+        ("example.org", "changed", ("revoked by its owner",)),
+        (None, "changed", ("revoked by its owner",)),
+    ]
     assert {each.state for each in elsewhere.store.all_keys()} == {"revoked"}
 
 
@@ -257,15 +363,21 @@ def test_a_field_more_is_no_matter(document: dict[str, Any]) -> None:
 )
 def test_what_is_something_else_is_refused(material: bytes) -> None:
     error = refusal(material)
-    assert error.message.startswith("not a file of trusted keys: ")
+    assert error.message.startswith("the file is not a file of trusted keys: ")
     assert error.next_step
 
 
 def test_a_later_version_is_refused_with_what_to_do(document: dict[str, Any]) -> None:
     document["version"] = 2
     error = refusal(json.dumps(document).encode())
-    assert error.message == 'not a file of trusted keys: version "2" of the format is not supported'
+    assert error.message == (
+        "the file can't be read: it is in version 2 of the format, and this acistore knows 1 alone"
+    )
     assert error.next_step == "use a newer acistore"
+    document["version"] = "2"
+    assert refusal(json.dumps(document).encode()).message == (
+        'the file is not a file of trusted keys: "version" is not a number'
+    )
 
 
 Change = Callable[[dict[str, Any], SigningKey], object]
@@ -319,7 +431,7 @@ def test_an_entry_that_is_not_in_order_is_named(document: dict[str, Any], other:
     change, problem = HARM[harm]
     change(document["keys"][0], other)
     message = refusal(json.dumps(document).encode()).message
-    assert message.startswith("not a file of trusted keys: keys, number 1: ")
+    assert message.startswith("the file is not a file of trusted keys: keys, number 1: ")
     assert problem in message
 
 
@@ -344,7 +456,7 @@ def test_a_key_that_gpg_does_not_accept_is_refused(
     primary = block.packets[: 2 + block.packets[1]]  # gpg writes short lengths
     document["keys"][0]["key"] = armored(primary).decode()
     bundle = Bundle.parse(json.dumps(document).encode())
-    for step in (elsewhere.store.offered_by, elsewhere.store.restore):
+    for step in (elsewhere.store.would_restore, elsewhere.store.restore):
         with pytest.raises(KeyRefused, match="gpg does not accept"):
             step(bundle)
     assert not elsewhere.config.local_config.exists()
@@ -376,3 +488,57 @@ def test_when_a_key_was_added_is_carried_to_the_second(document: dict[str, Any])
     (key,) = Bundle.parse(json.dumps(document).encode()).keys
     assert key.origin is not None
     assert key.origin.added_at == datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", None])
+def test_a_version_is_a_whole_number(document: dict[str, Any], version: object) -> None:
+    document["version"] = version
+    with pytest.raises(KeyRefused, match='"version" is not a number'):
+        Bundle.parse(json.dumps(document).encode())
+
+
+def test_a_source_with_a_password_is_left_out(document: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    document["keys"][0]["source"] = "https://bob:secret@example.com/k.asc"
+    (key,) = Bundle.parse(json.dumps(document).encode()).keys
+    assert key.origin is None
+    assert "is left out: the URL has a user name or password in it" in caplog.text
+    assert "secret" not in caplog.text
+
+
+# Many, and who may write where
+
+
+def test_what_is_said_of_many_masks_is_read_once(
+    directories: Directories, elsewhere: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    scandir = os.scandir
+
+    def counting(path: Path) -> Any:
+        looked.append(Path(path))
+        return scandir(path)
+
+    masks = tuple(BundledMask(None, f"{number:040x}") for number in range(100))
+    written = [place for each in elsewhere.store.restore(Bundle((), masks)) for place in each.places]
+    assert len(written) == len(masks)
+    monkeypatch.setattr(keyfiles.os, "scandir", counting)
+    assert list(not_as_wished(elsewhere.store, written)) == []
+    assert list(only_for_this_user(elsewhere.store, written)) == []
+    assert len(looked) < len(masks)
+
+
+def test_an_ordinary_user_takes_over_into_the_own_layer(
+    directories: Directories, elsewhere: Directories, maker: KeyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (carrying, masking, places, revoking):
+        monkeypatch.setattr(module, "default_layer", lambda: "user")
+    key = maker.key("Gone <gone@example.com>", at=LONG_AGO)
+    old = elsewhere.put("local", PREFIX, key)
+    other = elsewhere.put("local", "example.org", key)
+    before = old.read_bytes()
+    key.revoke()
+    directories.put("user", PREFIX, key)
+    arrivals = elsewhere.store.restore(directories.store.export())
+    written = {(place.prefix, place.layer) for each in arrivals for place in each.places}
+    assert written == {(PREFIX, "user"), ("example.org", "user")}
+    assert old.read_bytes() == other.read_bytes() == before

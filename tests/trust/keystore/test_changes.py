@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,7 +17,10 @@ from acistore.fingerprints import shown_fingerprint
 from acistore.trust.keystore import changes, durable
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
+from tests.mounts import forked
+from tests.ssh import SshKeyMaker
 from tests.trust.directories import Directories
+from tests.users import User
 
 # Adding
 
@@ -163,15 +167,29 @@ def test_what_is_no_prefix_is_refused(directories: Directories, release: Signing
         directories.store.remove(release.fingerprint, prefix=prefix)
 
 
-def test_adding_again_replaces_a_mask_and_an_old_version(directories: Directories, maker: KeyMaker) -> None:
+def test_adding_again_replaces_an_old_version(directories: Directories, maker: KeyMaker) -> None:
     key = maker.key("Renewed <renewed@example.com>", at=LONG_AGO, expires="1y")
-    path = directories.put("local", "example.com", key)
+    directories.put("local", "example.com", key)
     key.expire("0", at="20200601T000000")
     directories.store.add(key.public(), prefix="example.com", source="new", layer="local")
     assert [k.state for k in directories.store.all_keys()] == ["valid"]
-    path.write_bytes(b"")
-    directories.store.add(key.public(), prefix="example.com", source="new", layer="local")
-    assert set(directories.trusted("example.com")) == {key.fingerprint}
+
+
+def test_a_file_in_a_message_is_named(
+    directories: Directories, release: SigningKey, expired: SigningKey, tmp_path: Path
+) -> None:
+    secret, junk = release.secret(), b"junk"
+    for material, problem in ((secret, "this is a SECRET key"), (junk, "not an OpenPGP public key")):
+        with pytest.raises(KeyRefused) as caught:
+            directories.store.add(material, prefix="example.com", source="/keys/a.asc", layer="local")
+        assert caught.value.message.startswith(f"/keys/a.asc: {problem}")
+    with pytest.raises(KeyRefused) as caught:
+        directories.store.add(expired.public(), prefix="example.com", source="/keys/b.asc", layer="local")
+    assert caught.value.facts == {"from": "/keys/b.asc", "expired": "2020-12-31"}
+    with pytest.raises(KeyRefused) as caught:
+        directories.store.inspect(SshKeyMaker(tmp_path).key().path.read_bytes(), source="/keys/my key")
+    assert caught.value.message.startswith("/keys/my key: this is a PRIVATE key")
+    assert caught.value.next_step == "ssh-keygen -y -f '/keys/my key'"
 
 
 def test_directory_that_can_not_be_written_is_told(directories: Directories, release: SigningKey) -> None:
@@ -312,6 +330,75 @@ def test_key_that_is_not_there_is_not_found(
         directories.store.remove(release.fingerprint, prefix="example.com/app")
     with pytest.raises(KeyNotFound):
         directories.store.remove(release.fingerprint, root=True)
+
+
+def test_a_revocation_that_is_forgotten_is_told(
+    directories: Directories, maker: KeyMaker, warnings: pytest.LogCaptureFixture
+) -> None:
+    gone = maker.key("Gone <gone@example.com>")
+    old = gone.public()
+    gone.revoke()
+    directories.put("local", "example.com", gone)
+    directories.put("user", None, gone)
+    directories.store.remove(gone.fingerprint, root=True)
+    assert warnings.records == []  # another copy knows it
+    directories.store.remove(gone.fingerprint)
+    (told,) = warnings.messages
+    command = f"acistore trust mask --prefix example.com {gone.fingerprint.upper()}"
+    assert "was revoked by its owner, and that is forgotten here with its last copy" in told
+    assert told.endswith(f": {command}")
+    directories.store.mask(gone.fingerprint, prefix="example.com")
+    with pytest.raises(KeyRefused, match="is masked"):
+        directories.store.add(old, prefix="example.com", source="k", layer="local")
+
+
+def test_nothing_is_told_of_a_key_that_was_not_revoked(
+    directories: Directories, release: SigningKey, warnings: pytest.LogCaptureFixture
+) -> None:
+    directories.put("local", "example.com", release)
+    directories.store.remove(release.fingerprint)
+    assert warnings.records == []
+
+
+def test_a_key_is_removed_without_gpg(
+    directories: Directories, release: SigningKey, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    directories.put("local", "example.com", release)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    directories.store.remove(release.fingerprint)
+    assert directories.store.places() == ()
+
+
+def test_who_may_not_remove_a_key_can_mask_it(directories: Directories, release: SigningKey) -> None:
+    path = directories.put("local", "example.com", release)
+    top = directories.config.dir.parent
+    for parent in (top, *top.parents[:3]):
+        parent.chmod(0o755)
+    path.parent.chmod(0o555)
+
+    def job() -> int:
+        try:
+            directories.store.remove(release.fingerprint.upper(), prefix="example.com")
+        except FileUnusable as error:
+            sys.stdout.write(f"{error.message}\n{error.next_step}")
+            return error.exit_code
+        return 0
+
+    ran = forked(job, become=User(4711, (4711,)).become if os.geteuid() == 0 else lambda: None)
+    path.parent.chmod(0o755)
+    assert ran.code == 1, ran.err
+    message, next_step = ran.out.splitlines()
+    assert message == f"{path.parent} can't be changed: Permission denied"
+    command = f"acistore trust mask --prefix example.com {release.fingerprint.upper()}"
+    assert next_step == f"as root, or for you alone: {command}"
+    assert path.exists()
+
+
+def test_what_is_named_like_a_key_and_is_none_is_not_shown(directories: Directories, release: SigningKey) -> None:
+    path = directories.write("local", "example.com", release.fingerprint, b"junk")
+    with pytest.raises(KeyNotFound) as caught:
+        directories.store.find(release.fingerprint)
+    assert caught.value.facts == {"file": str(path)}
 
 
 def test_tail_that_fits_several_keys_removes_none(directories: Directories, release: SigningKey) -> None:

@@ -1,12 +1,21 @@
 """TrustStore: keys taken out of force by masks, and let count again."""
 
+import shlex
+import subprocess
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from acistore.errors import FileUnusable, InvalidName, KeyNotFound, UsageError
+from acistore.errors import FileUnusable, InvalidName, KeyNotFound, KeyRefused, UsageError
+from acistore.fingerprints import shown_fingerprint
+from acistore.trust import places
 from acistore.trust.keys import Layer
-from acistore.trust.keystore import masking
+from acistore.trust.keystore import changes, masking
+from acistore.trust.keystore import store as keystore
+from acistore.trust.keystore.store import TrustStore
+from acistore.trust.offers import Offer
 from acistore.trust.places import Own
 from tests.gpg import SigningKey
 from tests.trust.directories import Directories
@@ -18,7 +27,8 @@ UNKNOWN = "ab" * 20
 def default(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Own:
     """Where keys and masks go unless something else is said: as for root, and as for others."""
     layer: Own = "local" if request.param == "root" else "user"
-    monkeypatch.setattr(masking, "default_layer", lambda: layer)
+    for module in (masking, places):
+        monkeypatch.setattr(module, "default_layer", lambda: layer)
     return layer
 
 
@@ -103,7 +113,7 @@ def test_under_a_prefix_a_root_key_is_masked_for_that_alone(
 def test_a_layer_that_does_not_reach_the_key_is_passed_over(
     directories: Directories, release: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(masking, "default_layer", lambda: "local")
+    monkeypatch.setattr(places, "default_layer", lambda: "local")
     directories.put("user", "example.com", release)
     _, (mask,) = directories.store.mask(release.fingerprint, prefix="example.com/app")
     assert (mask.prefix, mask.layer) == ("example.com/app", "user")
@@ -149,6 +159,124 @@ def test_what_can_not_be_masked(directories: Directories, release: SigningKey, o
         directories.store.mask(release.fingerprint, prefix="../example.com")
     assert masks(directories) == []
     assert not directories.config.local_config.exists()
+
+
+def test_a_mask_that_one_user_has_is_none_for_the_machine(directories: Directories, release: SigningKey) -> None:
+    directories.put("system", "example.com", release)
+    own = directories.mask("user", "example.com", release)
+    assert directories.store.mask(release.fingerprint) == (release.fingerprint, ())
+    assert [each.layer for each in directories.store.in_force(release.fingerprint, for_others=True)] == ["system"]
+    through = directories.store.trusted_through(release.fingerprint, "example.com/app", for_others=True)
+    assert through is not None
+    assert through.layer == "system"
+    _, (mask,) = directories.store.mask(release.fingerprint, layer="local")
+    assert mask.layer == "local"
+    assert directories.store.in_force(release.fingerprint, for_others=True) == ()
+    assert directories.store.trusted_through(release.fingerprint, "example.com", for_others=True) is None
+    assert [each.path for each in directories.store.masks(release.fingerprint)] == [mask.path, own]
+    assert directories.store.masks(release.fingerprint, root=True) == ()
+
+
+# Adding what is masked
+
+
+PLACES: list[tuple[Layer, Own]] = [
+    *(("local", "local"), ("user", "local"), ("local", "user"), ("system", "local"), ("user", "user")),
+]
+
+
+@pytest.mark.parametrize(("masked_in", "added_to"), PLACES)
+@pytest.mark.parametrize("prefix", [None, "example.com"])
+def test_a_masked_key_is_not_added(
+    directories: Directories, release: SigningKey, masked_in: Layer, added_to: Own, prefix: str | None
+) -> None:
+    mask = directories.mask(masked_in, prefix, release)
+    for job in (directories.store.add, _would_add(directories.store)):
+        with pytest.raises(KeyRefused) as caught:
+            job(release.public(), prefix=prefix, source="k", layer=added_to)
+        what = "every name" if prefix is None else prefix
+        assert caught.value.message == f"key {shown_fingerprint(release.fingerprint)} is masked for {what}"
+        assert caught.value.facts == {"masked by": str(mask)}
+    assert caught.value.next_step is not None
+    assert mask.read_bytes() == b""
+    assert [place.path for place in directories.store.places()] == [mask]
+    _run(directories, caught.value.next_step, release)
+    if masked_in != "system":
+        directories.store.add(release.public(), prefix=prefix, source="k", layer=added_to)
+    assert set(directories.trusted("example.com")) == {release.fingerprint}
+    directories.store.add(release.public(), prefix=prefix, source="k", layer=added_to)
+
+
+def _would_add(store: TrustStore) -> Callable[..., object]:
+    def job(material: bytes, *, prefix: str | None, source: str, layer: Own) -> object:
+        return store.would_trust([Offer(source, store.inspect(material))], prefix=prefix, layer=layer)
+
+    return job
+
+
+def _run(directories: Directories, command: str, key: SigningKey) -> None:
+    """Does what the next step of an error says."""
+    words = shlex.split(command)
+    if words[0] == "install":
+        file = directories.config.dir.parent / "KEYFILE"
+        file.write_bytes(key.public())
+        subprocess.run(words, cwd=file.parent, check=True)
+        return
+    assert words[:3] == ["acistore", "trust", "unmask"]
+    place = {"root": True} if words[3] == "--root" else {"prefix": words[4]}
+    directories.store.unmask(words[-1], **place)
+
+
+def test_a_mask_that_would_take_the_key_away_again_is_told(directories: Directories, release: SigningKey) -> None:
+    mask = directories.mask("user", "example.com", release)
+    with pytest.raises(KeyRefused, match=r"is masked for example\.com/app") as caught:
+        directories.store.add(release.public(), prefix="example.com/app", source="k", layer="local")
+    assert caught.value.facts == {"masked by": str(mask)}
+    shown = release.fingerprint.upper()
+    assert caught.value.next_step == f"acistore trust unmask --prefix example.com {shown}"
+
+
+def test_a_mask_is_not_replaced_though_another_file_overrides_it(
+    directories: Directories, release: SigningKey
+) -> None:
+    mask = directories.mask("local", "example.com", release)
+    directories.put("user", "example.com", release)
+    with pytest.raises(KeyRefused, match="is masked"):
+        directories.store.add(release.public(), prefix="example.com", source="k", layer="local")
+    assert mask.read_bytes() == b""
+    directories.store.add(release.public(), prefix="example.com", source="k", layer="user")
+
+
+def test_a_mask_for_other_names_forbids_nothing(directories: Directories, release: SigningKey) -> None:
+    """Whoever masks a key as a root key may well trust it for some names."""
+    directories.mask("local", None, release)
+    directories.mask("local", "example.com", release)
+    directories.mask("user", "example.org", release)
+    directories.store.add(release.public(), prefix="example.com/app", source="k", layer="local")
+    assert set(directories.trusted("example.com/app")) == {release.fingerprint}
+    assert directories.trusted("example.com") == {}
+
+
+def test_one_masked_key_of_several_keeps_all_out(
+    directories: Directories, release: SigningKey, other: SigningKey
+) -> None:
+    directories.mask("local", "example.com", other)
+    with pytest.raises(KeyRefused, match="is masked"):
+        directories.store.add(release.public() + other.public(), prefix="example.com", source="k", layer="local")
+    assert directories.trusted("example.com") == {}
+
+
+def test_a_mask_that_comes_in_the_meantime_is_not_undone(
+    directories: Directories, release: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def later(layers: Mapping[Layer, Path], held: Collection[Layer]) -> AbstractContextManager[None]:
+        directories.mask("local", "example.com", release)
+        return changes.changing(layers, held)
+
+    monkeypatch.setattr(keystore, "changing", later)
+    with pytest.raises(KeyRefused, match="is masked"):
+        directories.store.add(release.public(), prefix="example.com", source="k", layer="local")
+    assert directories.trusted("example.com") == {}
 
 
 # Unmasking

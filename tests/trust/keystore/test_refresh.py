@@ -5,7 +5,9 @@ makes itself, but it can sign nothing in the owner's name.
 """
 
 import os
+import shlex
 import socket
+import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -28,13 +30,15 @@ from acistore.errors import (
 )
 from acistore.fingerprints import shown_fingerprint
 from acistore.refresh import Refreshed, refresh
+from acistore.trust import places
 from acistore.trust.keys import Layer, PublicKey
-from acistore.trust.keystore import changes, revoking
+from acistore.trust.keystore import changes, renewal, revoking
 from acistore.trust.keystore import store as keystore
 from acistore.trust.keystore.origins import Origin, change_origins
 from acistore.trust.keystore.store import TrustStore
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
+from tests.mounts import forked
 from tests.ssh import SshKeyMaker
 from tests.trust.directories import Directories
 from tests.trust.hardening.forging import (
@@ -53,6 +57,7 @@ from tests.trust.hardening.forging import (
     subpacket,
     user,
 )
+from tests.users import User
 from tests.web import RawServer, WebSite
 
 HOST, PATH = "example.com", "keys.asc"
@@ -278,6 +283,9 @@ def test_another_key_is_never_taken(
         assert "what its source has now is another key" in failure.message
         assert failure.facts["there is"] == shown_fingerprint(mallory.fingerprint)
         assert failure.facts["from"] == URL
+        assert (
+            failure.next_step == f"acistore trust add --prefix {PREFIX} {URL}  # if the publisher has changed keys"
+        )
         assert shown_fingerprint(publisher.fingerprint) in failure.facts["key"]
     assert path.read_bytes() == before
     assert set(directories.trusted(PREFIX)) == {publisher.fingerprint}
@@ -477,6 +485,7 @@ def test_plain_http_is_not_asked(directories: Directories, web: WebSite, release
     directories.store.add(release.public(), prefix=PREFIX, source=url, layer="local")
     (result,) = refresh(directories.store, directories.config)
     assert isinstance(result.failures[0], InsecureTransport)
+    assert "--insecure-options=pubkey" in (result.failures[0].next_step or "")
     insecure = replace(directories.config, insecure_options=frozenset({"tls", "http", "image"}))
     (result,) = refresh(directories.store, insecure)
     assert isinstance(result.failures[0], InsecureTransport)
@@ -506,19 +515,28 @@ def test_what_has_no_source_is_left_alone(directories: Directories, release: Sig
     assert all(each.renewal is None and not each.failures for each in results.values())
     with pytest.raises(KeyNotFound) as unknown:
         list(refresh(directories.store, directories.config, release.fingerprint))
-    assert unknown.value.next_step == "acistore trust add --prefix NAME KEYFILE, which adds what is new in it"
+    assert unknown.value.next_step == f"acistore trust add --prefix {PREFIX} KEYFILE  # adds what is new in it"
+    directories.place("local", PREFIX, release.fingerprint).unlink()
+    directories.put("local", None, release)
+    with pytest.raises(KeyNotFound) as unknown:
+        list(refresh(directories.store, directories.config, release.fingerprint, root=True))
+    assert unknown.value.next_step == "acistore trust add --root KEYFILE  # adds what is new in it"
     with pytest.raises(UsageError) as nothing:
         list(refresh(directories.store, directories.config, ssh.fingerprint))
     shown = shown_fingerprint(ssh.fingerprint)
-    assert nothing.value.next_step == f"when it is out of use: acistore trust remove {shown}"
+    assert nothing.value.next_step == f"acistore trust remove {shown}  # when it is out of use"
 
 
 def test_keys_of_the_system_layer_are_not_renewed(directories: Directories, release: SigningKey) -> None:
     path = directories.put("system", PREFIX, release)
-    assert list(refresh(directories.store, directories.config)) == []
+    (left,) = refresh(directories.store, directories.config)
+    assert (left.renewal, left.failures) == (None, ())
+    assert left.left_alone == "it belongs to the system layer"
     with pytest.raises(FileUnusable) as caught:
         list(refresh(directories.store, directories.config, release.fingerprint))
     assert caught.value.facts == {"file": str(path)}
+    add = f"acistore trust add --prefix {PREFIX} KEYFILE"
+    assert caught.value.next_step == f"{add}  # puts a newer copy above it"
     with pytest.raises(KeyNotFound):
         list(refresh(directories.store, directories.config, release.fingerprint, root=True))
 
@@ -543,7 +561,8 @@ def test_only_the_place_that_is_meant_is_renewed(
 def test_a_revocation_goes_to_every_place_of_the_key(
     directories: Directories, publisher: Publisher, web: WebSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revoking, "default_layer", lambda: "local")
+    for module in (places, revoking):
+        monkeypatch.setattr(module, "default_layer", lambda: "local")
     url = web.put(HOST, PATH, publisher.revoked())
     shipped = directories.write("system", None, publisher.fingerprint, publisher.version())
     directories.write("system", "example.net", publisher.fingerprint, publisher.version())
@@ -636,7 +655,7 @@ def test_a_key_whose_last_signing_subkey_has_expired_can_not_be_added(
     with pytest.raises(KeyRefused, match="has expired") as caught:
         directories.store.add(old, prefix=PREFIX, source="k", layer="local")
     yesterday = datetime.fromtimestamp(now() - DAY, UTC)
-    assert caught.value.facts == {"expired": f"{yesterday:%Y-%m-%d}"}
+    assert caught.value.facts == {"from": "k", "expired": f"{yesterday:%Y-%m-%d}"}
     fine = public_key(publisher.pair, USER_ID, part, uses=CERTIFY | SIGN)
     directories.store.add(fine, prefix=PREFIX, source="k", layer="local")
 
@@ -657,6 +676,25 @@ def test_what_was_written_meanwhile_is_not_undone(
     assert not directories.place("local", PREFIX, publisher.fingerprint).exists()
 
 
+def test_what_came_meanwhile_in_another_layer_is_not_passed_over(
+    directories: Directories, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first look and the lock somebody trusts an older copy in a layer that is not locked yet."""
+    held: list[set[Layer]] = []
+
+    def later(directories_: Mapping[Layer, Path], layers: Collection[Layer]) -> AbstractContextManager[None]:
+        held.append(set(layers))
+        directories.write("user", "example.net", publisher.fingerprint, publisher.version())
+        return changes.changing(directories_, layers)
+
+    directories.write("local", PREFIX, publisher.fingerprint, publisher.version())
+    monkeypatch.setattr(keystore, "changing", later)
+    renewal = directories.store.renew(publisher.fingerprint, publisher.revoked(), URL)
+    assert held == [{"local"}, {"local", "user"}]
+    assert {place.layer for place in renewal.places} == {"local", "user"}
+    assert {each.state for each in directories.store.all_keys()} == {"revoked"}
+
+
 def test_sources_of_another_machine_can_be_anything(directories: Directories, release: SigningKey) -> None:
     directories.put("local", PREFIX, release)
     note = f"prefix.d/{PREFIX}/{release.fingerprint}"
@@ -665,3 +703,93 @@ def test_sources_of_another_machine_can_be_anything(directories: Directories, re
         (result,) = refresh(directories.store, directories.config)
         assert result.renewal is None
         assert len(result.failures) == 1
+
+
+# Users who may change their own layer alone
+
+
+@pytest.fixture
+def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (places, renewal, revoking):
+        monkeypatch.setattr(module, "default_layer", lambda: "user")
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_to_an_ordinary_user_the_local_layer_is_like_that_of_the_system(
+    publisher: Publisher,
+    trusted: Callable[[bytes], Path],
+    refreshed: Callable[..., Refreshed],
+    directories: Directories,
+) -> None:
+    path = trusted(publisher.version())
+    before = path.read_bytes()
+    path.parent.chmod(0o555)
+    result = refreshed(publisher.version(expires_in=5, at=DAY))
+    assert result.renewal is not None
+    assert [(each.prefix, each.layer) for each in result.renewal.places] == [(PREFIX, "user")]
+    (accepted,) = directories.store.keys_for(PREFIX)
+    assert accepted.place.layer == "user"
+    again = refreshed()
+    assert again.renewal is not None
+    assert again.renewal.places == ()
+    result = refreshed(publisher.revoked())
+    assert result.renewal is not None
+    assert [(each.prefix, each.layer) for each in result.renewal.places] == [(PREFIX, "user")]
+    assert path.read_bytes() == before
+    path.parent.chmod(0o755)
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_a_newer_copy_does_not_override_the_users_own_mask(
+    publisher: Publisher,
+    trusted: Callable[[bytes], Path],
+    refreshed: Callable[..., Refreshed],
+    directories: Directories,
+) -> None:
+    trusted(publisher.version())
+    mask = directories.write("user", PREFIX, publisher.fingerprint, b"")
+    result = refreshed(publisher.revoked())
+    assert result.renewal is not None
+    assert result.renewal.places == ()
+    assert mask.read_bytes() == b""
+
+
+def test_a_user_who_cannot_write_the_local_layer_learns_of_a_revocation(
+    publisher: Publisher, trusted: Callable[[bytes], Path], directories: Directories
+) -> None:
+    path = trusted(publisher.version())
+    config = directories.config
+    config.user_config.mkdir(parents=True, exist_ok=True)
+    for parent in (config.dir.parent, *config.dir.parent.parents[:3]):
+        parent.chmod(0o755)
+    path.parent.chmod(0o555)
+    user = User(4711, (4711,))
+    if os.geteuid() == 0:
+        os.chown(config.user_config, user.uid, user.uid)
+
+    def job() -> int:
+        done = directories.store.renew(publisher.fingerprint, publisher.revoked(), URL)
+        sys.stdout.write(" ".join(place.layer for place in done.places))
+        return 0
+
+    ran = forked(job, become=user.become if os.geteuid() == 0 else lambda: None)
+    path.parent.chmod(0o755)
+    assert (ran.code, ran.out) == (0, "user"), ran.err
+    (listed, above) = directories.store.all_keys()
+    assert (listed.place.layer, listed.state) == ("local", "revoked")
+    assert (above.place.layer, above.key.revoked) == ("user", True)
+
+
+# What a page or bundle names is not a command
+
+
+def test_a_url_in_the_next_step_is_one_word(
+    publisher: Publisher, release: SigningKey, directories: Directories
+) -> None:
+    directories.write("local", PREFIX, publisher.fingerprint, publisher.version())
+    source = "https://example.com/$(id);`id`.asc"
+    with pytest.raises(KeyRefused) as caught:
+        directories.store.renew(publisher.fingerprint, release.public(), source)
+    command, _, _ = (caught.value.next_step or "").rpartition("  # ")
+    assert shlex.split(command) == ["acistore", "trust", "add", "--prefix", PREFIX, source]
+    assert f"'{source}'" in command

@@ -97,6 +97,7 @@ def test_after_every_command_rkt_can_load_the_keys(
         lambda: trust.renew(release.fingerprint, release.public(), "k"),
         lambda: trust.restore(trust.export(), layer="local"),
         lambda: trust.unmask(stranger.fingerprint),
+        lambda: trust.add(stranger.public(), prefix="example.com/app", source="k", layer="local"),
         lambda: trust.remove(stranger.fingerprint),
         lambda: trust.remove(ssh.fingerprint),
     ]

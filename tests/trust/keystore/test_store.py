@@ -317,3 +317,18 @@ def test_key_that_gpg_does_not_accept_is_not_listed(
     directories.write("local", None, release.fingerprint, binary[: 2 + binary[1]])
     assert directories.store.all_keys() == ()
     assert "gpg does not accept the key" in warnings.text
+
+
+@pytest.mark.parametrize("prefix", ["example.com/root.d/app", "example.com/prefix.d", "root.d/app"])
+def test_a_link_above_a_prefix_named_like_a_directory_of_the_store(
+    directories: Directories, release: SigningKey, prefix: str
+) -> None:
+    path = directories.put("local", prefix, release)
+    assert prefix in {place.prefix for place in directories.store.places()}
+    first = directories.place("local", prefix.partition("/")[0], "x").parent
+    first.rename(first.with_name("moved"))
+    first.symlink_to("moved")
+    assert path.exists()
+    assert directories.trusted(prefix) == {}
+    with pytest.raises(FileUnusable, match="symbolic link"):
+        directories.store.mask("ab" * 20, prefix=prefix, layer="local")

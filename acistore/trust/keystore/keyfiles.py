@@ -284,7 +284,7 @@ def link_on_the_way(root: Path, prefix: str | None, scheme: Scheme) -> Path | No
     if prefix is None:
         return None
     directory = key_directory(root, prefix, scheme)
-    below = (directory, *directory.parents)[: len(Path(prefix).parts)]
+    below = (directory, *directory.parents[: prefix.count("/")])
     return next((path for path in below if path.is_symlink()), None)
 
 

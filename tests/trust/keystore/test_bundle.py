@@ -17,7 +17,7 @@ from acistore.errors import AcistoreError, FileUnusable, KeyRefused, UsageError
 from acistore.trust import places
 from acistore.trust.keys import Layer, Place
 from acistore.trust.keystore import bundle as bundles
-from acistore.trust.keystore import carrying, keyfiles, masking, revoking
+from acistore.trust.keystore import carrying, masking, revoking
 from acistore.trust.keystore.arriving import Arrival
 from acistore.trust.keystore.bundle import Bundle, BundledMask
 from acistore.trust.keystore.store import TrustStore
@@ -521,7 +521,7 @@ def test_what_is_said_of_many_masks_is_read_once(
     masks = tuple(BundledMask(None, f"{number:040x}") for number in range(100))
     written = [place for each in elsewhere.store.restore(Bundle((), masks)) for place in each.places]
     assert len(written) == len(masks)
-    monkeypatch.setattr(keyfiles.os, "scandir", counting)
+    monkeypatch.setattr(os, "scandir", counting)
     assert list(not_as_wished(elsewhere.store, written)) == []
     assert list(only_for_this_user(elsewhere.store, written)) == []
     assert len(looked) < len(masks)

@@ -139,17 +139,21 @@ def rsa(bits: int, at: int = LONG_AGO) -> Pair:
 def dsa(p: int, q: int, at: int = LONG_AGO) -> Pair:
     """A DSA pair of these parameters: of such lengths as no program makes any more, too."""
     g = pow(2, (p - 1) // q, p)
-    private = 1 + secrets.randbelow(q - 1)
+
+    def unit() -> int:
+        """A number that one can divide by, even where the order of the subgroup is not prime."""
+        return next(number for number in iter(lambda: 1 + secrets.randbelow(q - 1), 0) if math.gcd(number, q) == 1)
+
+    private = unit()
 
     def sign(_number: int, digest: bytes) -> bytes:
         value = int.from_bytes(digest, "big") >> max(0, 8 * len(digest) - q.bit_length())
         while True:
-            once = 1 + secrets.randbelow(q - 1)
-            if math.gcd(once, q) == 1:
-                r = pow(g, once, p) % q
-                s = pow(once, -1, q) * (value + private * r) % q
-                if math.gcd(s, q) == 1:
-                    return mpi(r) + mpi(s)
+            once = unit()
+            r = pow(g, once, p) % q
+            s = pow(once, -1, q) * (value + private * r) % q
+            if math.gcd(s, q) == 1:
+                return mpi(r) + mpi(s)
 
     return Pair(_body(at, _DSA, mpi(p) + mpi(q) + mpi(g) + mpi(pow(g, private, p))), sign)
 

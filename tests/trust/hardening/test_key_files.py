@@ -20,6 +20,7 @@ from tests.trust.hardening.forging import (
     certified,
     ecdsa,
     ed25519,
+    mpi,
     packet,
     photo,
     public_key,
@@ -169,6 +170,28 @@ def test_key_with_thousands_of_parts(
     operator.trusts_pair(alice)
     operator.trusts(key, eve.fingerprint, "example.com/aaa")
     operator.admits(signed(alice, IMAGE), alice.fingerprint, IMAGE_URL)
+
+
+@pytest.mark.parametrize("burden", [user_ids, self_signatures, subkeys])
+def test_key_with_as_many_parts_as_anybody_has(operator: Operator, burden: Callable[[Pair, int], bytes]) -> None:
+    """Twenty years of renewals. The largest key of a Debian developer has 119 parts of its own."""
+    key = ed25519()
+    operator.trusts(public_key(key, "Alice", *(burden(key, number) for number in range(60))), key.fingerprint)
+    operator.admits(signed(key, IMAGE), key.fingerprint)
+
+
+def test_rsa_key_that_costs_gpg_minutes(operator: Operator, alice: Pair) -> None:
+    """Its exponent is as long as its modulus; some hundred signatures of its own would be checked with that."""
+    modulus = (1 << 4095) + 1
+    body = b"\x04" + bytes(4) + b"\x01" + mpi(modulus) + mpi(modulus - 2)
+    eve = Pair(body, lambda _number, _digest: mpi(modulus - 4))
+    key = public_key(eve, "Eve", *(user(eve, f"Eve {number}") for number in range(80)))
+    assert "RSA exponent is too large, with 4095 bits of at most 32" in operator.refuses_key(key)["message"]
+    path = operator.trusts(key, eve.fingerprint)
+    operator.trusts_pair(alice)
+    operator.admits(signed(alice, IMAGE), alice.fingerprint)
+    assert f"{path} is not trusted: " in operator.warning
+    operator.refuses(signed(eve, IMAGE), "UntrustedSigner")
 
 
 def test_key_that_thousands_have_certified(operator: Operator, alice: Pair, eve: Pair) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fetch.conftest import NAME
+from tests.fetch.conftest import HOST, NAME
 from tests.gpg import KeyMaker
 from tests.trust.hardening.conftest import IMAGE, IMAGE_URL, Operator
 from tests.trust.hardening.forging import (
@@ -159,6 +159,24 @@ def test_thief_does_not_revoke_what_is_stolen(operator: Operator, alice: Pair, p
         operator.trusts(public_key(eve, "Eve <eve@example.net>", revoked, more), eve.fingerprint, prefix)
     operator.admits(signed(part, IMAGE), alice.fingerprint, IMAGE_URL)
     operator.admits(signed(part, IMAGE), alice.fingerprint)
+
+
+@pytest.mark.parametrize("what", ["primary", "part"])
+def test_thief_with_a_newer_version_does_not_revoke_what_is_stolen(
+    operator: Operator, alice: Pair, part: Pair, eve: Pair, what: str
+) -> None:
+    """Eve's key is trusted for the same name, and one copy of it calls Alice's a revoked subkey of hers. That
+    undoes nothing that has been admitted, either."""
+    stolen = {"primary": alice, "part": part}[what]
+    operator.trusts_pair(alice, subkey(alice, part))
+    operator.trusts(public_key(eve, "Eve <eve@example.net>"), eve.fingerprint, HOST)
+    signature = signed(stolen, IMAGE)
+    operator.admits(signature, alice.fingerprint)
+    theft = subkey(eve, stolen, back=False) + subkey_revocation(eve, stolen)
+    operator.trusts(public_key(eve, "Eve <eve@example.net>", theft), eve.fingerprint, NAME)
+    operator.admits(signature, alice.fingerprint)
+    assert operator.fetch(signature).code == 0
+    assert operator.run("verify", "--trust").code == 0
 
 
 def test_subkey_of_two_keys_that_both_have_agreed(operator: Operator, alice: Pair, eve: Pair, part: Pair) -> None:

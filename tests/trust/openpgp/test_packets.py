@@ -280,3 +280,81 @@ def test_what_is_no_key_is_refused(material: bytes, problem: str) -> None:
 
 def test_signature_in_place_of_a_key_is_refused(release: SigningKey) -> None:
     assert "it is a signature" in refusal_of_key(release.sign(DATA))
+
+
+# Numbers of keys
+
+PRIME, ORDER = (1 << 2047) + 9, (1 << 255) + 95  # odd, and of these lengths: nobody asks whether they are prime
+RSA, ELGAMAL, DSA = 1, 16, 17
+
+
+def number(value: int) -> bytes:
+    return value.bit_length().to_bytes(2, "big") + value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def key_of(algorithm: int, *numbers: int) -> bytes:
+    return new_packet(6, b"\x04\x00\x00\x00\x01" + bytes([algorithm]) + b"".join(map(number, numbers)))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        key_of(RSA, PRIME, 65537),
+        key_of(RSA, PRIME, 3),
+        key_of(RSA, (1 << 10239) + 1, (1 << 32) - 1),
+        key_of(RSA, (1 << 16383) + 1, 65537),
+        key_of(DSA, PRIME, ORDER, 4, 5),
+        key_of(DSA, (1 << 4095) + 1, ORDER, PRIME, PRIME),
+        key_of(ELGAMAL, PRIME, 2, 5),
+        key_of(ELGAMAL, PRIME, PRIME - 1, PRIME - 1),
+    ],
+)
+def test_numbers_of_usual_keys(key: bytes) -> None:
+    assert len(read_key_blocks(key)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (key_of(RSA, PRIME, (1 << 32) + 1), "RSA exponent is too large, with 33 bits of at most 32"),
+        (key_of(RSA, PRIME, PRIME - 2), "RSA exponent is too large, with 2048 bits"),
+        (key_of(2, PRIME, PRIME - 2), "RSA exponent is too large"),
+        (key_of(3, PRIME, PRIME - 2), "RSA exponent is too large"),
+        (key_of(RSA, (1 << 10240) + 1, (1 << 17) + 1), "RSA exponent is too large, with 18 bits of at most 17"),
+        (key_of(RSA, (1 << 16384) + 1, 65537), "RSA modulus is too large"),
+        (key_of(DSA, (1 << 4096) + 1, ORDER, 4, 5), "DSA prime is too large"),
+        (key_of(DSA, PRIME, (1 << 256) + 1, 4, 5), "DSA subgroup is too large"),
+        (key_of(ELGAMAL, (1 << 16384) + 1, 2, 5), "ElGamal prime is too large"),
+        *((key_of(RSA, PRIME, exponent), "can't be right") for exponent in (0, 1, 2, 65536)),
+        (key_of(RSA, PRIME - 1, 65537), "can't be right"),
+        (key_of(RSA, 0, 3), "can't be right"),
+        (key_of(RSA, 3, 3), "can't be right"),
+        *((key_of(DSA, PRIME, ORDER, value, 5), "can't be right") for value in (0, 1, PRIME)),
+        *((key_of(DSA, PRIME, ORDER, 4, value), "can't be right") for value in (0, 1, PRIME + 2)),
+        *((key_of(DSA, PRIME, value, 4, 5), "can't be right") for value in (0, ORDER - 1)),
+        (key_of(DSA, PRIME - 1, ORDER, 4, 5), "can't be right"),
+        (key_of(DSA, ORDER, ORDER, 4, 5), "can't be right"),
+        (key_of(ELGAMAL, PRIME, 0, 5), "can't be right"),
+        (key_of(ELGAMAL, PRIME, 2, PRIME), "can't be right"),
+    ],
+)
+def test_numbers_that_cost_too_much_or_can_t_be_right(
+    release: SigningKey, caplog: pytest.LogCaptureFixture, key: bytes, problem: str
+) -> None:
+    """As a subkey just like as a primary key."""
+    assert problem in refusal_of_key(key)
+    binary = release.public(armored=False)
+    (block,) = read_key_blocks(key + binary)
+    assert block.fingerprint == release.fingerprint
+    caplog.clear()
+    tag = 0x80 | 14 << 2 if not key[0] & 0x40 else 0xC0 | 14
+    assert problem in refusal_of_key(binary + bytes([tag]) + key[1:])
+    assert f"OpenPGP key {release.fingerprint} is left out: " in caplog.text
+
+
+@given(st.integers(0, 1 << 300), st.integers(0, 1 << 40), st.integers(0, 1 << 300), st.integers(0, 1 << 300))
+def test_any_numbers_end_in_a_key_or_a_refusal(one: int, two: int, three: int, four: int) -> None:
+    for key in (key_of(RSA, one, two), key_of(DSA, one, two, three, four), key_of(ELGAMAL, one, two, three)):
+        with suppress(KeyRefused):
+            (block,) = read_key_blocks(key)
+            assert block.packets == key

@@ -25,7 +25,14 @@ from acistore.trust.keystore.store import TrustStore
 from tests.cli.running import COMMAND, Ran, environment
 from tests.fetch.conftest import HOST, NAME, Operator, Publisher, Unsteady, app, served
 from tests.gpg import KeyMaker, SigningKey
-from tests.trust.hardening.forging import COMPOSITE_SUBGROUP, at_which_gpg_breaks_off, dsa, public_key, signed
+from tests.trust.hardening.forging import (
+    COMPOSITE_SUBGROUP,
+    SHA256,
+    at_which_gpg_breaks_off,
+    dsa,
+    public_key,
+    signed,
+)
 
 # In place of a signature
 
@@ -154,10 +161,10 @@ def test_signature_at_which_gpg_breaks_off_sends_the_fetch_to_the_next_place(
     operator.trusts(release)
     (directory / pair.fingerprint).write_bytes(public_key(pair if accepted else fatal, "Eve"))
     publisher.publish(app())
-    publisher.web.put("mirror.example", "app.aci", served(app()))
-    publisher.web.put(
-        "mirror.example", "app.aci.asc", signed(fatal, served(app())) + release.sign(served(app()), armored=False)
-    )
+    body = served(app())
+    publisher.web.put("mirror.example", "app.aci", body)
+    fatal_signatures = signed(fatal, body) + signed(fatal, body, digest=SHA256)
+    publisher.web.put("mirror.example", "app.aci.asc", fatal_signatures)
     operator.config = replace(operator.config, mirrors=(Mirror("", "https://mirror.example/app.{ext}"),))
     operator.trust = TrustStore.open(operator.config)
     fetched = operator.fetch()

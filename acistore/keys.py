@@ -4,13 +4,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from acistore.config import Config
 from acistore.discovery import Resolver
-from acistore.errors import EndpointNotFound, FileUnusable, InsecureTransport, LimitExceeded
+from acistore.errors import EndpointNotFound, InsecureTransport
+from acistore.files import read_bounded
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import ImageName
 from acistore.net.client import Client
@@ -103,13 +104,7 @@ def _fetch_key(url: str, client: Client) -> KeyMaterial:
 
 def _read_key_file(path: Path, config: Config) -> KeyMaterial:
     limit = config.limits.key_size
-    try:
-        with path.open("rb") as file:
-            material = file.read(limit + 1)
-    except OSError as error:
-        raise FileUnusable(f"the key file {path} can't be read: {error.strerror}") from error
-    if len(material) > limit:
-        raise LimitExceeded(f"the key file {path} is larger than {limit} bytes", option="limits.key_size")
+    material = read_bounded(path, f"the key file {path}", limit=limit, option="limits.key_size")
     return KeyMaterial(str(path.absolute()), material)
 
 
@@ -164,6 +159,6 @@ def trust_discovered_keys(
 
 def _is_of_use(key: PublicKey) -> bool:
     """Whether a key can admit anything; why it can't is told."""
-    if trouble := problem(key, datetime.now(UTC), timedelta(0)):
+    if trouble := problem(key, datetime.now(UTC)):
         log.warning("key %s is not trusted: %s", shown_fingerprint(key.fingerprint), trouble.words)
     return trouble is None

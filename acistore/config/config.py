@@ -1,7 +1,7 @@
 """Config: one frozen value of all that can be set, made of flags, environment and files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -10,13 +10,21 @@ from typing import Any
 from acistore.config.options import BY_NAME, FILE_NAME, TABLES, GcRules, Limits
 from acistore.config.policies import Policy, read_policies
 from acistore.config.sources import Given, from_environment, from_file, from_flags
-from acistore.config.tables import Host, Mirror, Table, read_hosts, read_mirrors
+from acistore.config.tables import Host, Mirror, read_hosts, read_mirrors
 from acistore.config.values import located
 from acistore.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/usr/lib/acistore")
 LOCAL_CONFIG = Path("/etc/acistore")
 DEFAULT = "default"
+
+
+# How the tables of one source are read.
+_TABLES: Mapping[str, Callable[[Given], tuple[Any, ...]]] = {
+    "mirrors": lambda given: read_mirrors(given.value, given.origin),
+    "hosts": lambda given: read_hosts(given.value, given.origin, given.directory),
+    "policies": lambda given: read_policies(given.value, given.origin),
+}
 
 
 def _is_root() -> bool:
@@ -91,34 +99,19 @@ class Config:
         for source in reversed(sources):
             settings.update(source)
         values = {name: _parsed(name, given) for name, given in settings.items() if name not in TABLES}
-        mirrors = tuple(
-            each
-            for source in sources
-            if (given := source.get("mirrors"))
-            for each in read_mirrors(given.value, given.origin)
-        )
-        hosts = tuple(
-            each
-            for source in sources
-            if (given := source.get("hosts"))
-            for each in read_hosts(given.value, given.origin, given.directory)
-        )
-        policies = tuple(
-            each
-            for source in sources
-            if (given := source.get("policies"))
-            for each in read_policies(given.value, given.origin)
-        )
+        tables = {
+            name: tuple(each for source in sources if (given := source.get(name)) for each in read(given))
+            for name, read in _TABLES.items()
+        }
         origins = {name: settings[name].origin if name in settings else DEFAULT for name in BY_NAME}
-        tables: Mapping[str, tuple[Table, ...]] = {"mirrors": mirrors, "hosts": hosts, "policies": policies}
         origins |= {name: each[0].origin if each else DEFAULT for name, each in tables.items()}
         return cls(
             **{name: value for name, value in values.items() if "." not in name},
             limits=Limits(**_section("limits", values)),
             gc=GcRules(**_section("gc", values)),
-            mirrors=mirrors,
-            hosts=hosts,
-            policies=policies,
+            mirrors=tables["mirrors"],
+            hosts=tables["hosts"],
+            policies=tables["policies"],
             origins=origins,
         )
 

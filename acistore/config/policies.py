@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acistore.config.tables import read_tables
+from acistore.config.tables import parse_prefix, read_tables
 from acistore.config.values import shown
 from acistore.errors import ConfigError, UsageError
 from acistore.fingerprints import normal_fingerprint
-from acistore.naming import check_identifier, covers
+from acistore.naming import covers
 
 # No image needs more; a larger number is a slip.
 _MOST_SIGNERS = 100
@@ -72,12 +72,6 @@ def _contradiction(policy: Policy) -> str | None:
     return None
 
 
-def _prefix(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{shown(value)} is not the beginning of a name, such as example.com")
-    return value and check_identifier(value, "the beginning of a name, such as example.com")
-
-
 def _keys(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ValueError(f"{shown(value)} is not an array of fingerprints, each in quotes")
@@ -100,7 +94,7 @@ def _switch(value: object) -> bool:
 
 
 _PARSERS: Mapping[str, Callable[[object], Any]] = {
-    "prefix": _prefix,
+    "prefix": parse_prefix,
     "keys": _keys,
     "threshold": _threshold,
     "discover_keys": _switch,

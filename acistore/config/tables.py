@@ -184,7 +184,8 @@ def _contradiction(host: Host) -> str | None:
 # --- the values in a table
 
 
-def _prefix(value: object) -> str:
+def parse_prefix(value: object) -> str:
+    """The beginning of names, empty for all of them. Raises ValueError, InvalidName."""
     if not isinstance(value, str):
         raise ValueError(f"{shown(value)} is not the beginning of a name, such as example.com")
     return value and check_identifier(value, "the beginning of a name, such as example.com")
@@ -254,7 +255,7 @@ def _word(value: object) -> str | None:
     return word
 
 
-_MIRROR: dict[str, Callable[[object], Any]] = {"prefix": _prefix, "url": _template}
+_MIRROR: dict[str, Callable[[object], Any]] = {"prefix": parse_prefix, "url": _template}
 _HOST: dict[str, Callable[[object], Any]] = {
     "name": _host_name,
     "ca_file": parse_optional_path,

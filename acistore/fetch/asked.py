@@ -17,7 +17,8 @@ _SUFFIXES: Mapping[Scheme, str] = {"openpgp": ".asc", "ssh": ".sig"}
 class Asked:
     """What an image has to be. `shown` is what it is called in messages.
 
-    `name` is None when any name is right, as for a URL; `size` bounds the download in bytes.
+    `name` is None when any name is right, as for a URL; `size` bounds the download in bytes. `is_named`: a person
+    has named it; else another image needs it.
     """
 
     shown: str

@@ -120,7 +120,6 @@ class Fetcher:
                         asked,
                         policy if is_root else below,
                         signature=signature if is_root else None,
-                        named=is_root,
                     )
 
             with Crew(self._config.jobs, fetch_one, recall) as crew:

@@ -99,15 +99,12 @@ class ImageFetcher:
         self._resolver = Resolver(client)
         self._mirrors = Mirrors(config)
 
-    def fetch(self, asked: Asked, policy: str, *, signature: str | None, named: bool) -> Fetched:
-        """Fetches the image that is asked for; `signature` is where its signature is, if not the usual place.
-
-        `named`: a person has named it; else another image needs it.
-        """
+    def fetch(self, asked: Asked, policy: str, *, signature: str | None) -> Fetched:
+        """Fetches the image that is asked for; `signature` is where its signature is, if not the usual place."""
         with course(image=asked.shown), _about(asked):
             try:
                 if asked.name is not None:
-                    return self._by_name(asked, asked.name, policy, signature, named=named)
+                    return self._by_name(asked, asked.name, policy, signature)
                 if is_path(asked.shown):
                     return self._from_file(asked, signature, policy)
                 return self._from_url(asked, policy, signature)
@@ -122,13 +119,11 @@ class ImageFetcher:
         if held := self._held.answer(asked, "new", _now()):
             error.facts.setdefault("in the store", f"{held[0].id}; --pull-policy new takes it without asking")
 
-    def _by_name(
-        self, asked: Asked, name: ImageName, policy: str, signature: str | None, *, named: bool
-    ) -> Fetched:
+    def _by_name(self, asked: Asked, name: ImageName, policy: str, signature: str | None) -> Fetched:
         """From the first mirror or endpoint that serves an image whose signature and labels are right."""
         if answer := self._answer(asked, policy):
             return answer
-        self._newcomers.meet(asked, name, named=named)
+        self._newcomers.meet(asked, name)
         failures = Failures()
         for endpoint in self._endpoints(asked, name, failures):
             if endpoint.image_url in failures.urls:

@@ -41,7 +41,7 @@ class Latest:
         """The check that is off for what is asked for, as its record has it."""
         name = asked.name if asked.as_latest else None
         may_go_back = name and (
-            (self._allow_downgrade and asked.is_named) or self._trust.rules_for(name.name).policy.allow_downgrade
+            (self._allow_downgrade and asked.is_named) or self._trust.policy_for(name.name).allow_downgrade
         )
         return frozenset({"downgrade"} if may_go_back else ())
 

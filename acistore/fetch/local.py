@@ -1,37 +1,18 @@
-"""Files on this machine in place of what servers have: an image, and a signature beside it.
+"""A local image on its way into the store: copied, so that the bytes stored are the bytes verified, whoever writes
+to it meanwhile."""
 
-An image is copied on its way into the store, so that the bytes stored are the bytes verified, whoever writes to it
-meanwhile.
-"""
-
-import errno
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from acistore.errors import FileUnusable, LimitExceeded
+from acistore.files import open_regular
 from acistore.net.transfer import require_room
 
 if TYPE_CHECKING:
     from acistore.fetch.signature import Claim
 
 COPY_CHUNK = 1 << 20
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Opens a file that nobody has named, and that may be anything: a pipe would hold everything up.
-
-    Raises OSError, also for what is not a regular file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
 
 
 def copy_in(path: Path, spool: BinaryIO, claim: "Claim", limit: int) -> None:

@@ -6,7 +6,7 @@ Never silently: a person has said so for this fetch (`--trust-keys-from-https`),
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
 
@@ -22,6 +22,7 @@ from acistore.progress import Progress
 from acistore.trust.keys import PublicKey
 from acistore.trust.keystore.store import TrustStore
 from acistore.trust.lifetime import problem
+from acistore.trust.offers import choose
 from acistore.trust.refusals import without_keys
 from acistore.trust.rules import Rules
 
@@ -56,17 +57,16 @@ class Newcomers:
         self._trust_keys_from_https = trust_keys_from_https
         self._one_at_a_time = Lock()
 
-    def meet(self, asked: Asked, name: ImageName, *, named: bool) -> None:
+    def meet(self, asked: Asked, name: ImageName) -> None:
         """Sees to a key for a name, where that is allowed. Raises NoTrustedKey, ConsentRefused, and what looking
         for keys raises.
 
-        `named`: a person has named the image; else another image needs it. For such a one nobody is asked before a
-        key is trusted for its name: whoever signs one image must not have us ask the servers of others, or trust
-        them.
+        For an image that another one needs nobody is asked before a key is trusted for its name: whoever signs one
+        image must not have us ask the servers of others, or trust them.
         """
         if "image" in self._config.insecure_options or not self._is_new(name):
             return
-        if not named:
+        if not asked.is_named:
             if refusal := without_keys(asked.shown, self._trust.rules_for(name.name)):
                 raise refusal
             return
@@ -86,20 +86,15 @@ class Newcomers:
     def _introduce(self, asked: Asked, name: ImageName, rules: Rules) -> None:
         """Keys are looked for, and shown to whoever can answer."""
         self._progress.step(f"looking for keys of {name.name}")
+        untrusted = f"{asked.shown} can't be checked: no key is trusted for this name"
+        by_hand = f"acistore trust add --prefix {shlex.quote(name.name)} KEYFILE"
         try:
             offers = tuple(self._offers(name, rules))
         except EndpointNotFound as error:
-            raise NoTrustedKey(
-                f"{asked.shown} can't be checked: no key is trusted for this name, and none was found",
-                facts={"looked for": error.message, **error.facts},
-                next_step=f"acistore trust add --prefix {shlex.quote(name.name)} KEYFILE",
-            ) from error
+            facts = {"looked for": error.message, **error.facts}
+            raise NoTrustedKey(f"{untrusted}, and none was found", facts=facts, next_step=by_hand) from error
         if not offers:
-            raise NoTrustedKey(
-                f"{asked.shown} can't be checked: no key is trusted for this name, and none of those that were "
-                "found can be",
-                next_step=f"acistore trust add --prefix {shlex.quote(name.name)} KEYFILE",
-            )
+            raise NoTrustedKey(f"{untrusted}, and none of those that were found can be", next_step=by_hand)
         if self._confirm is None:
             raise _unconfirmed(asked, name, offers)
         if not self._in_front(partial(self._confirm.trust, offers, name.name, default_layer())):
@@ -109,20 +104,15 @@ class Newcomers:
     def _offers(self, name: ImageName, rules: Rules) -> Iterator[Offer]:
         """What could be trusted of what is found, each key once."""
         masked = self._trust.masked_for(name.name)
-        seen: set[str] = set()
-        for found in discover_keys(name, self._config, client_for=self._client_for):
-            keys = []
-            for key in self._trust.inspect(found.material, source=found.source):
-                if key.fingerprint in seen:
-                    continue
-                seen.add(key.fingerprint)
-                if obstacle := _obstacle(key, rules, masked):
+        found, _ = choose(self._trust.offers(discover_keys(name, self._config, client_for=self._client_for)), ())
+        for offer in found:
+            obstacles = {key: _obstacle(key, rules, masked) for key in offer.keys}
+            for key, obstacle in obstacles.items():
+                if obstacle:
                     shown = shown_fingerprint(key.fingerprint)
-                    log.warning("key %s, which %s offers, is left out: %s", shown, found.source, obstacle)
-                else:
-                    keys.append(key)
-            if keys:
-                yield Offer(found.source, tuple(keys))
+                    log.warning("key %s, which %s offers, is left out: %s", shown, offer.source, obstacle)
+            if keys := tuple(key for key, obstacle in obstacles.items() if not obstacle):
+                yield Offer(offer.source, keys)
 
 
 def _obstacle(key: PublicKey, rules: Rules, masked: set[str]) -> str | None:
@@ -131,7 +121,7 @@ def _obstacle(key: PublicKey, rules: Rules, masked: set[str]) -> str | None:
         return "it is masked"
     if not rules.policy.counts(key.fingerprint):
         return "the policy for this name does not take it"
-    trouble = problem(key, datetime.now(UTC), timedelta(0))
+    trouble = problem(key, datetime.now(UTC))
     return trouble.words if trouble else None
 
 

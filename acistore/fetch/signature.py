@@ -10,7 +10,6 @@ from acistore.config import Config
 from acistore.errors import (
     AcistoreError,
     FileUnusable,
-    LimitExceeded,
     NetworkError,
     NotFound,
     ResourceNotFound,
@@ -19,7 +18,7 @@ from acistore.errors import (
 )
 from acistore.fetch.asked import Asked, is_url, path_of, signatures_beside
 from acistore.fetch.crew import Recall
-from acistore.fetch.local import open_regular
+from acistore.files import read_bounded
 from acistore.net.answers import Response, phrase
 from acistore.net.client import Client
 from acistore.net.freshness import Validators, freshness, retry_after
@@ -286,17 +285,13 @@ def _read_file(place: Place, signature: str, shown: str, limit: int) -> bytes:
     # Whoever says where the signature is may mean a pipe.
     is_named = place.signatures != signatures_beside(place.image)
     try:
-        with path.open("rb") if is_named else open_regular(path) as file:
-            content = file.read(limit + 1)
-    except FileNotFoundError:
-        if signature in signatures_beside(place.image).values():
-            raise _missing(shown, f"there is no {signature}") from None
-        raise ResourceNotFound(f"there is no signature {signature}") from None
-    except OSError as error:
-        raise FileUnusable(f"the signature {signature} can't be read: {error.strerror}") from error
-    if len(content) > limit:
-        raise LimitExceeded(f"the signature {signature} is larger than {limit} bytes", option=_LIMIT)
-    return content
+        return read_bounded(path, f"the signature {signature}", limit=limit, option=_LIMIT, regular=not is_named)
+    except FileUnusable as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+    if signature in signatures_beside(place.image).values():
+        raise _missing(shown, f"there is no {signature}")
+    raise ResourceNotFound(f"there is no signature {signature}")
 
 
 def _missing(shown: str, why: str) -> SignatureMissing:

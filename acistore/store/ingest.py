@@ -256,8 +256,9 @@ def _admit_as_latest(connection: Connection, image: _Admitted) -> None:
     """First of all in the transaction: an image that is refused is not worth the work of adding it."""
     if image.latest is not None:
         newest = as_newest(image.contents.id, image.manifest, image.provenance.admitted_at)
-        names = [image.manifest.image_name, *([image.asked] if image.asked else [])]
-        admit_as_latest(connection, names, newest, image.provenance.admissions, image.latest)
+        name = image.manifest.image_name
+        admissions = image.provenance.admissions
+        admit_as_latest(connection, name, newest, admissions, image.latest, asked=image.asked)
 
 
 def _publish(image: _Admitted, file: BinaryIO, packs: PackStorage) -> NewPack:

@@ -26,21 +26,24 @@ def always(_last: Newest | None, _now: Newest) -> None:
 
 def admit_as_latest(
     connection: Connection,
-    names: Sequence[ImageName],
+    name: ImageName,
     newest: Newest,
     admissions: Sequence[Admission],
     rule: LatestRule,
+    *,
+    asked: ImageName | None,
 ) -> None:
-    """Lets an image be the latest of these names, and notes that, or raises what the rule raises for one of them.
+    """Lets an image be the latest of its own name and of the one that it was asked for by, and notes that, or
+    raises what the rule raises for one of them.
 
-    The names are its own and the one by which it was asked for: an image with a label more than was asked for
+    An image with a label more than was asked for
     would not be compared with the last one otherwise.
 
     The rule is not asked about an image that was let in unchecked, nor is that noted: whoever switches checks off
     gets what is served, and a forged date must not shut out the real images that come later.
     """
     if any(each.is_checked for each in admissions):
-        families = list(dict.fromkeys(map(index.family_of, names)))
+        families = list(dict.fromkeys(map(index.family_of, filter(None, [name, asked]))))
         noted = [(family, rule(index.newest_of(connection, family), newest) or newest) for family in families]
         for family, each in noted:
             changes.record_newest(connection, family, each)

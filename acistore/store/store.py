@@ -295,8 +295,7 @@ class Store:
             if latest and checked:
                 admissions = index.admissions_of(connection, here)
                 newest = as_newest(here.id, here.manifest, now)
-                names = [here.image_name, *([asked] if asked else [])]
-                admit_as_latest(connection, names, newest, admissions, latest)
+                admit_as_latest(connection, here.image_name, newest, admissions, latest, asked=asked)
             changes.record_use(connection, here, now)
             if remote:
                 changes.record_remote(connection, here, remote)

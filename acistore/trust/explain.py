@@ -1,7 +1,7 @@
 """Why something would be decided: the keys that speak for a name or don't, and the verdict over a signature."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from acistore.errors import NotTrusted
@@ -60,7 +60,7 @@ def _judged(key: PublicKey, place: Place, rules: Rules, deciding: Place) -> tupl
         return False, f"masked {where}"
     if deciding.path != place.path:
         return False, f"overridden by the same key {where}"
-    if trouble := problem(key, datetime.now(UTC), timedelta(0)):
+    if trouble := problem(key, datetime.now(UTC)):
         return False, trouble.words
     if not rules.policy.counts(key.fingerprint):
         return False, f"not among the keys of the policy for {rules.policy.prefix or 'all names'}"

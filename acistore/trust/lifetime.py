@@ -63,7 +63,7 @@ class Problem:
     words: str
 
 
-def problem(key: PublicKey, now: datetime, soon: timedelta) -> Problem | None:
+def problem(key: PublicKey, now: datetime, soon: timedelta = timedelta(0)) -> Problem | None:
     """What is the matter with a key, or will be before `soon` has gone by; None when all is well."""
     end = ends_at(key)
     state = standing(key)
@@ -115,5 +115,4 @@ def _day(part: PublicKey | Subkey) -> str:
 
 
 def _signing_parts(key: PublicKey) -> list[PublicKey | Subkey]:
-    parts: list[PublicKey | Subkey] = [key, *key.subkeys]
-    return [part for part in parts if "s" in part.capabilities]
+    return [part for part in key.parts if "s" in part.capabilities]

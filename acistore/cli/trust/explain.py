@@ -12,13 +12,14 @@ from acistore.cli.completion import complete_images
 from acistore.cli.output import escape, facts
 from acistore.cli.parameters import Command, option
 from acistore.cli.session import Session
-from acistore.config import policy_for
-from acistore.errors import FileUnusable, LimitExceeded, UsageError
+from acistore.config import policy_for, shown_values
+from acistore.errors import FileUnusable, UsageError
+from acistore.files import open_regular, read_bounded
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import ImageName
 
 if TYPE_CHECKING:
-    from acistore.config import Config, Policy
+    from acistore.config import Policy
     from acistore.trust.explain import ExplainedKey, ExplainedSignature
 
 _SUFFIXES = (".asc", ".sig")
@@ -57,30 +58,23 @@ def explain(session: Session, *, name: str, signature: str | None, image: str | 
     judged = None
     if signature is not None:
         with ExitStack() as stack:
-            material = _read(Path(signature), config.limits.signature_size)
+            material = read_bounded(
+                Path(signature),
+                f"the signature {signature}",
+                limit=config.limits.signature_size,
+                option="limits.signature_size",
+            )
             archive = _image(stack, signature, image)
             judged = explain_signature(wanted.name, material, archive, trust, called=str(wanted))
+    policy = policy_for(wanted.name, config.policies)
     if session.output.json:
-        session.output.document(_document(wanted, keys, config, judged))
+        session.output.document(_document(wanted, keys, policy, judged))
     else:
-        session.output.lines(_lines(wanted, keys, policy_for(wanted.name, config.policies), judged))
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise FileUnusable(f"the signature {path} can't be read: {error.strerror}") from error
-    if len(content) > limit:
-        raise LimitExceeded(f"the signature {path} is larger than {limit} bytes", option="limits.signature_size")
-    return content
+        session.output.lines(_lines(wanted, keys, policy, judged))
 
 
 def _image(stack: ExitStack, signature: str, image: str | None) -> BinaryIO | None:
     """The image that was given, or else the one beside the signature, if there is one."""
-    from acistore.fetch.local import open_regular  # noqa: PLC0415 - help needs no network
-
     path = Path(image) if image is not None else Path(signature).with_suffix("")
     if image is None and not (signature.endswith(_SUFFIXES) and path.is_file()):
         return None
@@ -91,9 +85,8 @@ def _image(stack: ExitStack, signature: str, image: str | None) -> BinaryIO | No
 
 
 def _document(
-    name: ImageName, keys: Sequence["ExplainedKey"], config: "Config", judged: "ExplainedSignature | None"
+    name: ImageName, keys: Sequence["ExplainedKey"], policy: "Policy", judged: "ExplainedSignature | None"
 ) -> dict[str, object]:
-    policy = policy_for(name.name, config.policies)
     document: dict[str, object] = {
         "name": name.name,
         "keys": [
@@ -108,15 +101,7 @@ def _document(
             }
             for each in keys
         ],
-        "policy": {
-            "prefix": policy.prefix,
-            "keys": policy.keys,
-            "threshold": policy.threshold,
-            "discover_keys": policy.discover_keys,
-            "allow_unsigned": policy.allow_unsigned,
-            "allow_downgrade": policy.allow_downgrade,
-            "from": policy.origin,
-        },
+        "policy": {**shown_values(policy), "from": policy.origin},
     }
     if judged is not None:
         signers = judged.verdict.signers if judged.verdict else ()

@@ -91,7 +91,7 @@ def _revoked(reading: Reading, key: PublicKey, source: str) -> KeyRefused:
     facts = {"user ID": str(key.user_id), "from": source}
     next_step = None
     known = {block for block, each in describe(blocks_of(reading, key.fingerprint)).items() if each.revoked}
-    if files := [str(file.place.path) for file in reading.all_files() if file.block in known]:
+    if files := [str(file.place.path) for file in reading.copies(key.fingerprint) if file.block in known]:
         facts["known from"] = ", ".join(files)
     elif places := in_force(reading, key.fingerprint):
         facts["still trusted for"] = ", ".join(place.prefix or "every name" for place in places)

@@ -9,7 +9,6 @@ import errno
 import logging
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acistore.errors import FileUnusable, InvalidName, KeyRefused
+from acistore.files import NotRegular, open_regular
 from acistore.naming import parents
 from acistore.trust.keys import KeyBlock, Layer, Place, Scheme, TrustedKey, scheme_of
 from acistore.trust.places import check_prefix, has_directory
@@ -110,6 +110,10 @@ class Reading:
             else:
                 trusted[file.fingerprint] = TrustedKey(file.block, file.place)
         return trusted
+
+    def in_force_at(self, prefix: str | None) -> list[TrustedKey]:
+        """The keys that are in force through a file for the very same names."""
+        return [key for key in self.accepted(prefix).values() if key.place.prefix == prefix]
 
     def masked(self, name: str) -> set[str]:
         """The fingerprints that a mask in any layer takes away for a name, whatever else holds them."""
@@ -312,15 +316,10 @@ class _Unusable(Exception):
 
 def _content(path: Path, size_limit: int) -> bytes:
     try:
-        # Without O_NONBLOCK a named pipe would hold everything up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _Unusable("it is not a regular file")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                content = file.read(size_limit + 1)
-        finally:
-            os.close(descriptor)
+        with open_regular(path) as file:
+            content = file.read(size_limit + 1)
+    except NotRegular as error:
+        raise _Unusable(error.strerror) from None
     except OSError as error:
         raise _Unusable(f"it can't be read: {error.strerror}") from None
     if len(content) > size_limit:

@@ -120,8 +120,7 @@ def _state(key: PublicKey, deciding: PublicKey | None) -> State:
 
 def all_in_force(reading: Reading) -> Iterator[Place]:
     """The places of all keys that count where they lie: root first, then by prefix."""
-    for prefix in reading.places():
-        yield from (key.place for key in reading.accepted(prefix).values() if key.place.prefix == prefix)
+    return (key.place for prefix in reading.places() for key in reading.in_force_at(prefix))
 
 
 def in_force(reading: Reading, fingerprint: str) -> tuple[Place, ...]:
@@ -132,5 +131,4 @@ def in_force(reading: Reading, fingerprint: str) -> tuple[Place, ...]:
 
 def blocks_of(reading: Reading, fingerprint: str) -> tuple[KeyBlock, ...]:
     """Every version of a key that lies anywhere."""
-    found = (file.block for file in reading.all_files() if file.fingerprint == fingerprint)
-    return tuple(dict.fromkeys(block for block in found if block))
+    return tuple(dict.fromkeys(file.block for file in reading.copies(fingerprint) if file.block))

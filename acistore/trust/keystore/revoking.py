@@ -25,8 +25,8 @@ def everywhere(reading: Reading, key: PublicKey, besides: Collection[Path]) -> I
     known = describe(blocks_of(reading, key.fingerprint))
     ignorant = [
         file.place
-        for file in reading.all_files()
-        if file.fingerprint == key.fingerprint and file.block in known and not known[file.block].revoked
+        for file in reading.copies(key.fingerprint)
+        if file.block in known and not known[file.block].revoked
     ]
     own = [place for place in ignorant if place.layer in changeable()]
     shipped = [place for place in in_force(reading, key.fingerprint) if place in ignorant and place not in own]

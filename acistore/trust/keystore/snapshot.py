@@ -62,9 +62,5 @@ class Snapshot:
     def _everything(self) -> Iterator[TrustedKey]:
         """The keys in force in each place, one of each in turn: what comes first has room first where there is not
         room for all (`openpgp.rings`), and one prefix is not to crowd out another."""
-        reading = self._reading
-        places = (
-            [key for key in reading.accepted(prefix).values() if key.place.prefix == prefix]
-            for prefix in (None, *reading.prefixes())
-        )
+        places = map(self._reading.in_force_at, self._reading.places())
         return (key for turn in zip_longest(*places) for key in turn if key is not None)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from acistore.config import Config, Policy
+from acistore.config import Config, Policy, policy_for
 from acistore.errors import FileUnusable, KeyRefused
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import check_identifier
@@ -76,6 +76,10 @@ class TrustStore:
         """What holds for an AC name now; None stands for an image that has not told its name yet, and for which
         every key counts that is in force in some place. Raises InvalidName."""
         return self.snapshot().rules_for(name)
+
+    def policy_for(self, name: str) -> Policy:
+        """What the configuration demands of an AC name besides a key. No directory is read."""
+        return policy_for(name, self._policies)
 
     def keys_for(self, name: str) -> tuple[TrustedKey, ...]:
         """The keys trusted for an AC name: root keys and those of its prefixes, each once. Raises InvalidName."""
@@ -195,7 +199,7 @@ class TrustStore:
 
         keys = tuple(each.key for each in self._change(plan)[0] if each.key)
         for key in keys:
-            if trouble := problem(key, datetime.now(UTC), timedelta(0)):
+            if trouble := problem(key, datetime.now(UTC)):
                 shown = shown_fingerprint(key.fingerprint)
                 _log.warning("key %s is trusted, but of no use: %s", shown, trouble.words)
         return keys

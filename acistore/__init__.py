@@ -10,7 +10,7 @@ from acistore.version import __version__
 
 if TYPE_CHECKING:
     from acistore import errors, keys
-    from acistore.config import Config, Policy
+    from acistore.config import Config, GcRules, Host, Limits, Mirror, Policy
     from acistore.discovery import Resolver
     from acistore.errors import AcistoreError
     from acistore.fetch import Fetched, Fetcher, Outcome
@@ -30,10 +30,14 @@ __all__ = [
     "Confirm",
     "Fetched",
     "Fetcher",
+    "GcRules",
+    "Host",
     "ImageID",
     "ImageManifest",
     "ImageName",
+    "Limits",
     "Meter",
+    "Mirror",
     "Offer",
     "Outcome",
     "Policy",
@@ -54,10 +58,14 @@ _HOMES = {
     "Confirm": "keys",
     "Fetched": "fetch",
     "Fetcher": "fetch",
+    "GcRules": "config",
+    "Host": "config",
     "ImageID": "naming",
     "ImageManifest": "manifest",
     "ImageName": "naming",
+    "Limits": "config",
     "Meter": "progress",
+    "Mirror": "config",
     "Offer": "trust.offers",
     "Outcome": "fetch",
     "Policy": "config",

@@ -5,7 +5,6 @@ is trusted for being found.
 """
 
 import codecs
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from lxml import etree
 
 from acistore.config import Limits
 from acistore.errors import EndpointNotFound, LimitExceeded, NetworkError
-from acistore.events import tell
+from acistore.events import log_of, tell
 from acistore.naming import ImageName, covers, parents
 from acistore.net.answers import Response, phrase
 from acistore.net.client import Client
@@ -52,7 +51,7 @@ _ENCODINGS = re.compile(
 # What everybody means who says so.
 _AS_WINDOWS_1252 = frozenset({"iso8859-1", "ascii"})
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 _T = TypeVar("_T")
 
 
@@ -258,8 +257,10 @@ class Discovery:
         next_step = next((visit.next_step for visit in self.visits if visit.next_step), None)
         if self.failure is None:
             raise EndpointNotFound(f"no {what} was found for {self.name}", facts=tried, next_step=next_step)
-        told = {url: outcome for url, outcome in tried.items() if self.failure.message != f"{url}: {outcome}"}
-        self.failure.facts.update(told)
+        message = self.failure.message
+        self.failure.facts.update(
+            {url: outcome for url, outcome in tried.items() if message not in (outcome, f"{url}: {outcome}")}
+        )
         raise self.failure
 
 

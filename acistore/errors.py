@@ -61,6 +61,10 @@ class FileUnusable(AcistoreError):
     """A file named by the caller can't be read or written."""
 
 
+class Cancelled(AcistoreError):
+    """The caller has cancelled the job (`Fetcher.cancel`); what was on its way is kept for the next one."""
+
+
 # 2: the call is wrong
 
 
@@ -116,7 +120,11 @@ class KeyNotFound(NotFound):
 
 
 class ResourceNotFound(NotFound):
-    """A server answered 4xx for a URL."""
+    """Nothing is at a URL: its server answered 404 or 410."""
+
+
+class RequestRefused(ResourceNotFound):
+    """A server answered another 4xx, which may depend on who asks: it does not say that nothing is there."""
 
 
 # 4: not trusted

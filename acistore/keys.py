@@ -1,6 +1,5 @@
 """Where key material comes from: the page of a name, a URL, a file. What to think of it is the trust room's."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Protocol
 from acistore.config import Config
 from acistore.discovery import Resolver
 from acistore.errors import EndpointNotFound, InsecureTransport
+from acistore.events import log_of
 from acistore.files import read_bounded
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import ImageName
@@ -33,7 +33,7 @@ __all__ = [
     "trust_discovered_keys",
 ]
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 @dataclass(frozen=True, slots=True)

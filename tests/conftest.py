@@ -1,19 +1,36 @@
 """Fixtures of several rooms: a web to fetch from, and keys that are made once."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 
 from tests.gpg import KeyMaker, SigningKey
 from tests.web import WebSite
 
 LONG_AGO = "20200101T000000"
 
-# A shell has its background jobs ignore Ctrl-C, and so would every command that a test starts to interrupt it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# What may be set for whoever runs the tests.
+_OWN = {"NETRC", "GNUPGHOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "NO_COLOR", "COLUMNS", "LINES"}
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("acistore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("acistore")
+
+
+def pytest_configure() -> None:
+    """Nothing of whoever runs the tests counts in them, nor in what they start."""
+    for variable in [*os.environ]:
+        if variable.startswith(("ACISTORE_", "AWS_")) or variable in _OWN:
+            del os.environ[variable]
+    os.umask(0o022)
+    # A shell has its background jobs ignore Ctrl-C, and nohup the end of a terminal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

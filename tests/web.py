@@ -27,6 +27,8 @@ from urllib.parse import urlsplit
 
 import trustme
 
+from tests.waiting import PATIENCE
+
 _CONFIGURATION = """
 daemon off;
 worker_processes 1;
@@ -106,7 +108,7 @@ class WebSite:
         self._proxy.stop()
         self._settle()  # a signal that comes while nginx starts can get lost
         self._nginx.terminate()
-        self._nginx.wait(10)
+        self._nginx.wait(PATIENCE)
 
     @property
     def environ(self) -> dict[str, str]:

@@ -55,7 +55,10 @@ def decompress(raw: BinaryIO, *, limit: int, chunk_size: int = 1 << 20) -> Itera
     for chunk in _plain_bytes(raw, chunk_size):
         produced += len(chunk)
         if produced > limit:
-            raise ArchiveRefused(f"the archive is larger than the limit of {limit} bytes, unpacked")
+            raise ArchiveRefused(
+                f"the archive is larger than the limit of {limit} bytes, unpacked",
+                next_step="if it is meant to be so: acistore --limits-unpacked-size …",
+            )
         yield chunk
 
 

@@ -44,9 +44,9 @@ def run(arguments: Sequence[str]) -> int:
             return _invoke(Session(output), arguments)
     except StdoutClosed:
         return 0
-    except Terminated:
+    except Terminated as end:
         output.abandon()
-        return 128 + signal.SIGTERM
+        return 128 + end.number
     except KeyboardInterrupt:
         output.abandon()
         return 128 + signal.SIGINT
@@ -172,7 +172,7 @@ def _keys_of_files(decorated: Decorated) -> Decorated:
 @option("--json/--no-json", help="Print results and errors as JSON. May also stand after the command.")
 @option("-q", "--quiet/--no-quiet", help="Print no progress, warnings or notes: errors alone.")
 @option("-v", "--verbose/--no-verbose", help="Say what is done, and why.")
-@option("--debug/--no-debug", help="Say everything, and print tracebacks.")
+@option("--debug/--no-debug", help="Say everything, with the time (UTC), and print tracebacks.")
 @option(
     "--no-color/--color",
     default=None,

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command: at once, and once."""
+"""SIGINT, SIGTERM and SIGHUP end a command: at once, and once."""
 
 import os
 import signal
@@ -13,12 +13,17 @@ _PATIENCE = 0.05
 
 
 class Terminated(BaseException):
-    """The process was asked to end (SIGTERM). Like KeyboardInterrupt, so that nothing takes it for an error."""
+    """The process was asked to end (SIGTERM), or its terminal has gone (SIGHUP); `number` is the signal's. Like
+    KeyboardInterrupt, so that nothing takes it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ends the work on SIGTERM as on Ctrl-C: everything that is open is closed, what is half done is undone.
+    """Ends the work on SIGTERM and SIGHUP as on Ctrl-C: all that is open is closed, what is half done is undone.
 
     Python answers a signal when its main thread next runs; one that arrives just before a system call that
     blocks would wait for the call to return. So another thread sees to it that such a call is broken off.
@@ -32,12 +37,15 @@ def interruptible() -> Iterator[None]:
         noticed.set()
         raise KeyboardInterrupt
 
-    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; clearing up is not to be cut short
+    def terminate(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # once is enough; clearing up is not to be cut short
         noticed.set()
-        raise Terminated
+        raise Terminated(number)
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # and not ignored, as by nohup
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as in the background
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     # SIGURG does nothing but break off the system call that a thread is in.

@@ -1,8 +1,9 @@
 """The live display on a terminal. Nothing else imports rich, and this only where there is a terminal."""
 
+import sys
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Self
+from typing import IO, Any, Self, TextIO, cast
 
 from rich import live
 from rich.cells import cell_len
@@ -23,7 +24,7 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from acistore.cli.output import count, escape
+from acistore.cli.output import count, escape, give_up
 
 MOST_ROWS = 8
 # Rows that are none of a meter: how many more there are, the step, and the cursor's.
@@ -42,7 +43,7 @@ class Live:
     """
 
     def __init__(self, *, colored: bool) -> None:
-        self._console = Console(stderr=True, no_color=not colored)
+        self._console = Console(file=cast(IO[str], _Screen(sys.stderr)), no_color=not colored)
         # Counts, and never draws by itself.
         self._meters = Progress(console=self._console, auto_refresh=False, expand=True)
         self._spinner = Spinner("dots")
@@ -97,6 +98,29 @@ class Live:
     def __exit__(self, *_: object) -> None:
         if self._display is not None:
             self._display.stop()
+
+
+class _Screen:
+    """stderr, as it is drawn on. A terminal that has gone is no reason to stop: the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            give_up(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            give_up(self._stream)
 
 
 class _Meter:

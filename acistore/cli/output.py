@@ -23,6 +23,9 @@ from acistore.naming import ImageID
 RED, YELLOW = "31", "33"
 # Columns; a longer label (a URL, an ID) does not push the values of the others away.
 LONGEST_LABEL = 24
+# Characters of an error's message, a fact or a warning, before and after what is left out of it: a stranger's URL
+# may have thousands, and a page may name twenty.
+_BEGINNING, _END = 300, 200
 _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -186,8 +189,8 @@ class Output:
     def warning(self, text: object) -> None:
         """Prints a line that a person should see."""
         if not self.quiet:
-            line = f"{self._painted('acistore:', YELLOW)} warning: {escape(text)}"
-            self.say([to_json({"warning": str(text)}) if self.json else line])
+            line = f"{self._painted('acistore:', YELLOW)} warning: {escape(_told(text))}"
+            self.say([to_json({"warning": _told(text)}) if self.json else line])
 
     def error(self, error: AcistoreError, *, about: str | None = None) -> None:
         """Prints an error, as text or as JSON; with `debug` also where it came from. `about` is which of several
@@ -199,8 +202,8 @@ class Output:
             self.say(f"  | {escape(line)}" for line in trace.split("\n"))
 
     def _error_lines(self, error: AcistoreError) -> list[str]:
-        labelled = [*error.facts.items(), *([("next", error.next_step)] if error.next_step else [])]
-        return [f"{self._painted('acistore:', RED)} {escape(error.message)}", *facts(labelled)]
+        labelled = [*_told_facts(error).items(), *([("next", error.next_step)] if error.next_step else [])]
+        return [f"{self._painted('acistore:', RED)} {escape(_told(error.message))}", *facts(labelled)]
 
     def say(self, lines: Iterable[str]) -> None:
         """Prints lines to stderr, whatever the options; what comes from outside is escaped in them already."""
@@ -210,11 +213,11 @@ class Output:
             sys.stderr.write("".join(f"{line}\n" for line in lines))
             sys.stderr.flush()
         except OSError:
-            _give_up(sys.stderr)  # nobody listens; the work goes on
+            give_up(sys.stderr)  # nobody listens; the work goes on
 
     def abandon(self) -> None:
         """Drops what could not be written to stdout yet, since the work is cut short and nobody may read it."""
-        _give_up(sys.stdout)
+        give_up(sys.stdout)
 
     def _painted(self, text: str, color: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self.colored else text
@@ -232,13 +235,22 @@ def error_document(error: AcistoreError, about: str | None = None) -> dict[str, 
     return {
         "error": {
             "kind": type(error).__name__,
-            "message": error.message,
-            "facts": error.facts,
+            "message": _told(error.message),
+            "facts": _told_facts(error),
             "next": error.next_step,
             "exit_code": error.exit_code,
             **({} if about is None else {"about": about}),
         }
     }
+
+
+def _told(text: object) -> str:
+    whole = str(text)
+    return whole if len(whole) <= _BEGINNING + _END else f"{whole[:_BEGINNING]}…{whole[-_END:]}"
+
+
+def _told_facts(error: AcistoreError) -> dict[str, str]:
+    return {_told(label): _told(value) for label, value in error.facts.items()}
 
 
 def on_terminal(stream: IO[str] | None) -> bool:
@@ -266,14 +278,14 @@ def _write(stream: IO[AnyStr] | None, data: AnyStr) -> None:
         stream.write(data)
         stream.flush()
     except BrokenPipeError:
-        _give_up(sys.stdout)
+        give_up(sys.stdout)
         raise StdoutClosed from None
     except OSError as error:
-        _give_up(sys.stdout)
+        give_up(sys.stdout)
         raise FileUnusable(f"standard output can't be written: {error.strerror}") from error
 
 
-def _give_up(stream: TextIO | None) -> None:
+def give_up(stream: TextIO | None) -> None:
     """Sends what is left in a stream's buffer nowhere, or Python would try once more, and complain, at exit."""
     if stream is None:
         return

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -174,7 +175,8 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
             self._output.warning(record.getMessage())
-        elif record.levelno >= logging.INFO:
-            self._output.note(record.getMessage())
+        elif self._output.debug:  # where time is lost, and by whom
+            then = datetime.fromtimestamp(record.created, UTC).time().isoformat("milliseconds")
+            self._output.note(f"{then} {record.name}: {record.getMessage()}")
         else:
-            self._output.note(f"debug: {record.name}: {record.getMessage()}")
+            self._output.note(record.getMessage())

@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from acistore.config.options import BY_NAME, FILE_NAME, TABLES, GcRules, Limits
+from acistore.config.options import BY_NAME, FILE_NAME, OPTIONS, TABLES, GcRules, Limits
 from acistore.config.policies import Policy, read_policies
 from acistore.config.sources import Given, from_environment, from_file, from_flags
 from acistore.config.tables import Host, Mirror, read_hosts, read_mirrors
@@ -17,6 +17,7 @@ from acistore.errors import ConfigError
 SYSTEM_CONFIG = Path("/usr/lib/acistore")
 LOCAL_CONFIG = Path("/etc/acistore")
 DEFAULT = "default"
+CALLER = "the caller"
 
 
 # How the tables of one source are read.
@@ -41,16 +42,24 @@ def _home() -> Path:
 def _default_dir(environ: Mapping[str, str]) -> Path:
     if _is_root():
         return Path("/var/lib/acistore")
-    return Path(environ.get("XDG_DATA_HOME") or _home() / ".local/share") / "acistore"
+    return _of_user(environ, "XDG_DATA_HOME", ".local/share")
 
 
 def _default_user_config(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "acistore"
+    return _of_user(environ, "XDG_CONFIG_HOME", ".config")
+
+
+def _of_user(environ: Mapping[str, str], variable: str, default: str) -> Path:
+    """XDG Base Directory Specification: a relative path in a variable doesn't count."""
+    given = Path(environ.get(variable, ""))
+    return (given if given.is_absolute() else _home() / default) / "acistore"
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be set. `Config()` is the defaults, `Config.load()` what applies here and now.
+
+    A size, a number or a word that no file could set (`jobs` of 0, say) raises ConfigError here as well.
 
     `ca_file` and `ca_directory` are believed in addition to the system's authorities. `mirrors`, `hosts` and
     `policies` are those of all sources, the strongest first. `origins` says for each option where its value came
@@ -74,6 +83,13 @@ class Config:
     hosts: tuple[Host, ...] = ()
     policies: tuple[Policy, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        for option in OPTIONS:
+            value = self.value(option.name)
+            # A duration is a text with a unit in files, and a number or a timedelta here.
+            if value is not None and option.kind.metavar != "DURATION":
+                _parsed(option.name, Given(value, self.origins.get(option.name, CALLER)))
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> "Config":

@@ -11,8 +11,11 @@ from acistore.config.spelling import nearest
 from acistore.config.tables import SECRETS, check_array
 from acistore.config.values import shown
 from acistore.errors import ConfigError
+from acistore.files import open_regular
 
 FLAG = "flag"
+# Bytes; a file of a fleet's mirrors and policies is far below it.
+_LONGEST = 1 << 20
 _IN_FILES = [key for key in KEYS if key in TABLES or BY_NAME[key].in_files]
 _EXAMPLES = {
     "mirrors": '[{prefix = "example.com", url = "https://mirror.example.com/{name}-{version}.{ext}"}]',
@@ -37,25 +40,49 @@ class Given:
 def from_file(path: Path) -> dict[str, Given]:
     """What a file says, nothing when there is none. Raises ConfigError for a file that can't be read or is not
     TOML, and for a key that no option has."""
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    content = _read(path)
+    if content is None:
         return {}
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     try:
-        document = tomllib.loads(content.decode())
+        document = tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path} is not TOML: not UTF-8 (at line {line})") from None
     except (ValueError, RecursionError) as error:  # Python's limit on the digits of a number is a ValueError too
         raise ConfigError(f"{path} is not TOML: {error}") from None
     given = {}
     for name, value in _flattened(document, path):
-        _check_known(name, str(path), _IN_FILES)
+        _check_known(name, str(path), _IN_FILES if "." in name else [*SECTIONS, *_IN_FILES])
         given[name] = Given(value, str(path), path.parent)
     return given
 
 
+def _read(path: Path) -> bytes | None:
+    """The content, None where nothing is. A link that leads nowhere is something: whoever has made it relies on
+    what should be there."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(_LONGEST + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.is_symlink():
+            return None
+        raise ConfigError(
+            f"{path} is a link to {path.readlink()}, where nothing is",
+            next_step="put the file there, or remove the link",
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+    if len(content) > _LONGEST:
+        raise ConfigError(f"{path} can't be read: it is longer than {_LONGEST} bytes")
+    return content
+
+
 def _flattened(document: Mapping[str, object], path: Path) -> Iterator[tuple[str, object]]:
     for name, value in document.items():
+        if "." in name:  # in TOML another key than retries in limits
+            raise ConfigError(
+                f"{path}: the key {shown(name)} is in quotes, dot and all", next_step="leave the quotes out"
+            )
         if name not in SECTIONS:
             yield name, value
         elif isinstance(value, dict):

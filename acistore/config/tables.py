@@ -17,7 +17,7 @@ from acistore.errors import ConfigError, InvalidName
 from acistore.naming import check_identifier
 
 HIDDEN = "(hidden)"
-SECRETS = ("password", "token", "aws_secret_access_key")
+SECRETS = ("password", "token", "aws_secret_access_key", "aws_session_token")
 
 _HOST_NAME = re.compile(r"([a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
 _HOST_EXAMPLE = "a host such as images.example.com, images.example.com:8443 or [2001:db8::1]"
@@ -45,8 +45,8 @@ class Host:
     `name` is in lower case and ASCII: `host` for any port, `host:port` for that one; an IPv6 address stands in
     brackets, in its shortest form.
 
-    At most one kind of credentials is there: `username` and `password`, `token`, or the `aws_` four, of which
-    region and service may be missing. `origin` is the file or the variable that it came from, or "flag".
+    At most one kind of credentials is there: `username` and `password`, `token`, or the `aws_` five, of which all
+    but the two keys may be missing. `origin` is the file or the variable that it came from, or "flag".
     """
 
     name: str
@@ -59,6 +59,7 @@ class Host:
     token: str | None = field(default=None, repr=False)
     aws_access_key_id: str | None = None
     aws_secret_access_key: str | None = field(default=None, repr=False)
+    aws_session_token: str | None = field(default=None, repr=False)
     aws_region: str | None = None
     aws_service: str | None = None
     origin: str = "default"
@@ -161,7 +162,7 @@ def _contradiction(host: Host) -> str | None:
         "token": (host.token,),
         "the aws_ keys": (
             *(host.aws_access_key_id, host.aws_secret_access_key),
-            *(host.aws_region, host.aws_service),
+            *(host.aws_session_token, host.aws_region, host.aws_service),
         ),
     }
     given = [kind for kind, values in kinds.items() if any(value is not None for value in values)]
@@ -173,6 +174,7 @@ def _contradiction(host: Host) -> str | None:
         ("password", "username"),
         ("aws_access_key_id", "aws_secret_access_key"),
         ("aws_secret_access_key", "aws_access_key_id"),
+        ("aws_session_token", "aws_access_key_id"),
         ("aws_region", "aws_access_key_id"),
         ("aws_service", "aws_access_key_id"),
     ):
@@ -267,6 +269,7 @@ _HOST: dict[str, Callable[[object], Any]] = {
     "token": _word,
     "aws_access_key_id": _word,
     "aws_secret_access_key": _word,
+    "aws_session_token": _word,
     "aws_region": _word,
     "aws_service": _word,
 }

@@ -26,6 +26,7 @@ _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", 
 # Of those the ones that are told.
 SWITCH_WORDS = "yes, no, true, false, 1, 0"
 _SHOWN_LENGTH = 100
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +176,13 @@ def parse_optional_path(text: object) -> Path | None:
 
 def _parse_number(least: int) -> Callable[[object], int]:
     def parse(text: object) -> int:
-        if isinstance(text, bool) or not re.fullmatch(r"\d{1,9}", str(text), re.ASCII) or int(str(text)) < least:
+        digits = str(text).strip()
+        is_number = re.fullmatch(r"\d+", digits, re.ASCII) and not isinstance(text, bool)
+        if is_number and len(digits) > _MOST_DIGITS:
+            raise ValueError(f"{shown(text)} has more than {_MOST_DIGITS} digits")
+        if not is_number or int(digits) < least:
             raise ValueError(f"{shown(text)} is not a whole number of at least {least}")
-        return int(str(text))
+        return int(digits)
 
     return parse
 

@@ -44,16 +44,20 @@ class Asked:
         return self.name is not None and not self.name.version and self.image_id is None
 
     def fits(self, image_id: ImageID, manifest: ImageManifest) -> bool:
-        """Whether an image is the one asked for (appc spec, discovery.md § Validation)."""
+        """Whether an image is the one asked for: by its ID where that is demanded (appc spec, aci.md § Dependency
+        Matching), otherwise by its labels (discovery.md § Validation)."""
         return not self._problems(image_id, manifest)
 
     def check(self, image_id: ImageID, manifest: ImageManifest) -> None:
         """Raises ImageMismatch when the image is another one."""
         if problems := self._problems(image_id, manifest):
+            next_step = "ask its publisher: the image at this place is another one"
+            if self.is_named and self.name and self.name.version == "latest":
+                next_step = f"if the newest is wanted, without a version: acistore fetch {self.name.name}"
             raise ImageMismatch(
                 f"{self.shown} is not what was asked for: {problems[0]}",
                 facts={"asked for": str(self.name or self.image_id), "found": str(manifest.image_name)},
-                next_step="ask its publisher: the image at this place is another one",
+                next_step=next_step,
             )
 
     def _problems(self, image_id: ImageID, manifest: ImageManifest) -> list[str]:
@@ -61,14 +65,14 @@ class Asked:
         if self.name is not None:
             if manifest.name != self.name.name:
                 problems.append(f'name "{self.name.name}" was asked for, and the image has "{manifest.name}"')
-            problems += self.name.mismatches(manifest.labels)
+            problems += self.name.mismatches(manifest.labels) if self.image_id is None else ()
         if self.image_id not in (None, image_id):
             problems.append(f"ID {self.image_id} is demanded, and the image has {image_id}")
         return problems
 
 
 def is_url(text: str) -> bool:
-    return text.startswith(("https://", "http://"))
+    return text.lower().startswith(("https://", "http://"))
 
 
 def is_path(text: str) -> bool:

@@ -20,14 +20,17 @@ class Fetched:
 
     @property
     def id(self) -> ImageID:
+        """The SHA-512 of the uncompressed tar."""
         return self.image.id
 
     @property
     def name(self) -> str:
+        """Without labels, as the manifest has it."""
         return self.image.name
 
     @property
     def labels(self) -> dict[str, str]:
+        """As the manifest has them."""
         return dict(self.image.labels)
 
     @property
@@ -37,6 +40,7 @@ class Fetched:
 
     @property
     def manifest(self) -> ImageManifest:
+        """The manifest, parsed."""
         return self.image.manifest
 
 

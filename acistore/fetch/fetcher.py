@@ -3,16 +3,17 @@
 How one of them comes is told in image.py, what needs what in tree.py.
 """
 
-import logging
 import secrets
-from collections.abc import Callable, Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from acistore.config import PULL_POLICIES, Config
-from acistore.errors import AcistoreError, UsageError
-from acistore.events import course
+from acistore.errors import AcistoreError, Cancelled, UsageError
+from acistore.events import course, log_of
 from acistore.fetch.asked import Asked, is_path, is_url
-from acistore.fetch.crew import Crew, Recall
+from acistore.fetch.crew import CalledOff, Crew, Recall
 from acistore.fetch.fetched import Fetched, Outcome
 from acistore.fetch.held import Held
 from acistore.fetch.image import ImageFetcher
@@ -26,7 +27,7 @@ from acistore.progress import Progress, Silent
 from acistore.store import Store
 from acistore.trust.keystore.store import TrustStore
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 class Fetcher:
@@ -36,7 +37,7 @@ class Fetcher:
     `confirm` is asked about keys that were found, where a policy has them looked for;
     `trust_keys_from_https` trusts the keys that discovery finds for a name for which none is trusted yet: for the
     names that are asked for, not for those of dependencies. `allow_downgrade` takes as latest an image that is
-    older than the last.
+    older than the last. Safe to use from several threads.
     """
 
     def __init__(
@@ -59,6 +60,34 @@ class Fetcher:
         self._trust_keys_from_https = trust_keys_from_https
         self._allow_downgrade = allow_downgrade
         self._no_cache = no_cache
+        self._lock = threading.Lock()
+        self._under_way: set[Recall] = set()
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Ends what this Fetcher does, from any thread and for good: whoever waits in `fetch` or iterates over
+        `fetch_all` gets Cancelled at once, and so does whoever comes later. What was being downloaded is kept, and
+        the next Fetcher goes on with it."""
+        with self._lock:
+            self._is_cancelled = True
+            for recall in self._under_way:
+                recall.call_off()
+
+    @contextmanager
+    def _cancellable(self) -> Iterator[Recall]:
+        """By what the work of one call is called off. Raises Cancelled when somebody else has done that."""
+        recall = Recall()
+        with self._lock:
+            self._under_way.add(recall)
+            if self._is_cancelled:
+                recall.call_off()
+        try:
+            yield recall
+        except CalledOff:
+            raise Cancelled("the fetch was cancelled", next_step="fetch again: it goes on where it was") from None
+        finally:
+            with self._lock:
+                self._under_way.discard(recall)
 
     def fetch(
         self, wanted: str | ImageName, *, signature: str | None = None, pull_policy: str | None = None
@@ -70,7 +99,8 @@ class Fetcher:
         where discovery says, or `.asc` behind the image's. `pull_policy` is `new`, `update` or `never`; by
         default the configuration's, and `new` for dependencies.
 
-        Raises NotTrusted and its kinds, NetworkError and its kinds, NotFound, ArchiveRefused, DependencyCycle.
+        Raises NotTrusted and its kinds, NetworkError and its kinds, NotFound, ArchiveRefused, DependencyCycle,
+        Cancelled.
         """
         [outcome] = self.fetch_all([wanted], signature=signature, pull_policy=pull_policy)
         if isinstance(outcome.result, Exception):
@@ -87,7 +117,7 @@ class Fetcher:
         """Fetches images with all their dependencies, `jobs` at once and each only once.
 
         Yields what came of each as soon as it is known. An exception that ends the iteration (Ctrl-C, say) stops
-        what is being downloaded; the next fetch goes on with that.
+        what is being downloaded; the next fetch goes on with that. Raises Cancelled.
         """
         self._store.require_writable()
         policy = pull_policy or self._config.pull_policy
@@ -98,20 +128,21 @@ class Fetcher:
                 f"a signature is for one image, and {len(wanted)} are wanted",
                 next_step="acistore fetch --signature FILE IMAGE",
             )
+        if signature is not None and is_url(signature):
+            require_no_password(signature)
         below = pull_policy or ("never" if policy == "never" else "new")
         read = [_read(each) for each in wanted]
         roots = [each for each in read if isinstance(each, Asked)]
         limits = self._config.limits
         tree = Tree(roots, depth=limits.dependency_depth, count=limits.dependencies)
         number = secrets.token_hex(4)
-        recall = Recall()
 
         def client_for(config: Config) -> Client:
             client = Client(config, pause=recall.pause, no_cache=self._no_cache)
             recall.wakes(client.abort)
             return client
 
-        with client_for(self._config) as client:
+        with self._cancellable() as recall, client_for(self._config) as client:
 
             def fetch_one(asked: Asked) -> Fetched:
                 is_root = asked in roots
@@ -179,7 +210,11 @@ def _read(wanted: str | ImageName) -> Asked | AcistoreError:
             raise UsageError(f"{wanted} is an image ID, and images are fetched by name, https:// URL or path")
         if _is_file(wanted):
             log.warning("%s is taken as an image name; the file of that name is ./%s", wanted, wanted)
-        return Asked.by_name(ImageName.parse(wanted).for_this_machine())
+        name = ImageName.parse(wanted)
+        if name.version == "":  # a variable of a script that is not set
+            latest = f"for the latest: acistore fetch {name.name}"
+            raise UsageError(f"{wanted} has no version behind its colon", next_step=latest)
+        return Asked.by_name(name.for_this_machine())
     except AcistoreError as error:
         return error
 

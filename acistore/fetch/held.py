@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from acistore.config import Config
 from acistore.errors import ImageNotFound, NotTrusted
 from acistore.fetch.asked import Asked
+from acistore.naming import ImageName
 from acistore.store import Remote, Store, StoredImage
 from acistore.trust.keystore.store import TrustStore
 from acistore.trust.today import Today
@@ -81,4 +82,5 @@ class Held:
         if asked.name is None:
             known = self._store.remote(asked.shown)
             return [(known[1], known[0])] if known else []
-        return [(image, None) for image in self._store.matches(asked.name) if asked.fits(image.id, image.manifest)]
+        name = ImageName.parse(asked.name.name) if asked.image_id else asked.name
+        return [(image, None) for image in self._store.matches(name) if asked.fits(image.id, image.manifest)]

@@ -6,6 +6,7 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -32,7 +33,7 @@ from acistore.errors import (
     StoreUnavailable,
     UsageError,
 )
-from acistore.events import course, tell
+from acistore.events import course, log_of, tell
 from acistore.fetch.admit import Admitter
 from acistore.fetch.asked import Asked, is_path, is_url, path_of
 from acistore.fetch.crew import Recall
@@ -42,7 +43,7 @@ from acistore.fetch.latest import Latest
 from acistore.fetch.local import copy_in
 from acistore.fetch.newcomers import Newcomers
 from acistore.fetch.places import Failures, Mirrors
-from acistore.fetch.remotes import known_signature, refreshed, remote_of, why_not_asked
+from acistore.fetch.remotes import known_signature, remote_of, why_not_asked
 from acistore.fetch.signature import Claim, Place
 from acistore.naming import ImageName
 from acistore.net.client import Client
@@ -55,7 +56,7 @@ from acistore.store.spool import SpoolFile
 from acistore.trust.keystore.store import TrustStore
 from acistore.trust.policy import Verdict
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 # Times that a server is asked again because others removed what it said had not changed.
 REPEATS = 5
@@ -118,6 +119,9 @@ class ImageFetcher:
         """Whoever asks for news and gets none may want to know of what there is."""
         if held := self._held.answer(asked, "new", _now()):
             error.facts.setdefault("in the store", f"{held[0].id}; --pull-policy new takes it without asking")
+            if error.next_step is None and asked.is_named:
+                command = f"acistore fetch --pull-policy new {shlex.quote(asked.shown)}"
+                error.next_step = f"if what the store has will do: {command}"
 
     def _by_name(self, asked: Asked, name: ImageName, policy: str, signature: str | None) -> Fetched:
         """From the first mirror or endpoint that serves an image whose signature and labels are right."""
@@ -245,7 +249,7 @@ class ImageFetcher:
                     )
                     remember = partial(remote_of, url, asked, transfer, at=_now())
                     if known and transfer.status == 304:
-                        remote = refreshed(known[0], remember(claim), transfer)
+                        remote = remember(claim, known=known[0])
                         return self._reuse(known[1], remote, asked, "its server says that it has not changed")
                     try:
                         claim.finish(spool)
@@ -345,7 +349,8 @@ def _can_be_gone_on_with(error: BaseException) -> bool:
     """Whether what came so far is worth keeping: nothing was wrong with it."""
     if isinstance(error, LimitExceeded | DiskFull):
         return False
-    return not isinstance(error, Exception) or isinstance(error, NetworkError | StoreUnavailable)
+    broken_off = NetworkError | StoreUnavailable | ResourceNotFound  # not there, or not for us, at the moment
+    return not isinstance(error, Exception) or isinstance(error, broken_off)
 
 
 @contextmanager

@@ -5,19 +5,19 @@ with all its holes for ever. The order is that of the annotation `created`, and 
 apart, or one has none, that of their versions.
 """
 
-import logging
 import shlex
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from acistore.errors import DowngradeRefused
+from acistore.events import log_of
 from acistore.fetch.asked import Asked
 from acistore.store import LatestRule, Newest
 from acistore.trust.keystore.store import TrustStore
 from acistore.versions import can_be_compared, is_older
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 # By so much an image may have been made after now.
 _CLOCKS_DIFFER = timedelta(days=1)

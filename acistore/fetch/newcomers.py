@@ -3,7 +3,6 @@
 Never silently: a person has said so for this fetch (`--trust-keys-from-https`), or is shown what was found.
 """
 
-import logging
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from threading import Lock
 
 from acistore.config import Config
 from acistore.errors import ConsentRefused, EndpointNotFound, NoTrustedKey
+from acistore.events import log_of
 from acistore.fetch.asked import Asked
 from acistore.fetch.crew import Recall
 from acistore.fingerprints import option_fingerprint, shown_fingerprint
@@ -26,7 +26,7 @@ from acistore.trust.offers import choose
 from acistore.trust.refusals import without_keys
 from acistore.trust.rules import Rules
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 class Newcomers:

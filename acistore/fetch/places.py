@@ -8,12 +8,20 @@ from urllib.parse import urlsplit
 
 from acistore.config import Config, Mirror
 from acistore.discovery import Endpoint, render, unfilled_in
-from acistore.errors import AcistoreError, ConnectionFailed, NetworkError, NotFound, NotTrusted, ResourceNotFound
-from acistore.events import tell
+from acistore.errors import (
+    AcistoreError,
+    ConnectionFailed,
+    NetworkError,
+    NotFound,
+    NotTrusted,
+    RequestRefused,
+    ResourceNotFound,
+)
+from acistore.events import log_of, tell
 from acistore.fetch.asked import is_url
 from acistore.naming import ImageName, covers
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def mirrored(name: ImageName, mirrors: Sequence[Mirror]) -> Iterator[Endpoint]:
@@ -58,7 +66,7 @@ class Mirrors:
         host = _host(endpoint)
         if isinstance(error, ConnectionFailed) and error.unreachable and "redirected from" not in error.facts:
             self._down.add(host)
-        if not isinstance(error, ResourceNotFound) or "credentials" in error.facts:
+        if not isinstance(error, ResourceNotFound) or isinstance(error, RequestRefused):
             self._tell(host, error.message)
 
     def _tell(self, mirror: str, why: str) -> None:

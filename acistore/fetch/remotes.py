@@ -1,6 +1,5 @@
 """What is known of an image's URL from one fetch to the next: validators, freshness, and the signature's."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from acistore.fetch.asked import Asked
@@ -20,10 +19,15 @@ def known_signature(known: tuple[Remote, StoredImage] | None, held: Held) -> dic
     return {}
 
 
-def remote_of(url: str, asked: Asked, transfer: Transfer, claim: Claim, *, at: datetime) -> Remote:
-    """What is known of a URL since the moment that it was answered. The image counts as fresh for no longer than
-    its signature does."""
-    fresh = [each for each in (transfer.max_age, claim.max_age) if each is not None]
+def remote_of(
+    url: str, asked: Asked, transfer: Transfer, claim: Claim, *, at: datetime, known: Remote | None = None
+) -> Remote:
+    """What is known of a URL since the moment `at` that it was answered. The image counts as fresh for no longer
+    than its signature does. `known` is what was known before, where the answer was a 304: it need not repeat what
+    holds still (RFC 9111, section 4.3.4)."""
+    before = known.max_age if known else None
+    image = before if transfer.max_age is None else transfer.max_age
+    signature = before if claim.max_age is None and claim.is_known else claim.max_age
     validators = transfer.validators or Validators()
     return Remote(
         url=url,
@@ -31,22 +35,10 @@ def remote_of(url: str, asked: Asked, transfer: Transfer, claim: Claim, *, at: d
         signature_url=claim.signature_url,
         etag=validators.etag,
         last_modified=validators.last_modified,
-        max_age=None if transfer.max_age is None else min(fresh),
+        max_age=None if image is None or signature is None else min(image, signature),
         fetched_at=at,
         signature_etag=claim.validators.etag,
         signature_last_modified=claim.validators.last_modified,
-    )
-
-
-def refreshed(known: Remote, answer: Remote, transfer: Transfer) -> Remote:
-    """What is known of a URL after a 304, which need not repeat anything (RFC 9111, section 4.3.4)."""
-    if transfer.validators is None:
-        return answer
-    return replace(
-        answer,
-        etag=answer.etag or known.etag,
-        last_modified=answer.last_modified or known.last_modified,
-        max_age=known.max_age if answer.max_age is None else answer.max_age,
     )
 
 

@@ -3,7 +3,6 @@
 What is fetched here needs no signature: it is what the image ID stands for, or it is not taken.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import BinaryIO
 
 from acistore.config import Config
 from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged
+from acistore.events import log_of
 from acistore.fetch.asked import is_url, path_of
 from acistore.fetch.places import mirrored
 from acistore.manifest import ImageManifest
@@ -23,7 +23,7 @@ from acistore.store import Admission, Store, StoredImage, always
 from acistore.store.records import Incomplete, Rebuilt, VerifyReport
 from acistore.store.sqlite import NONSENSE
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 Consent = Callable[[Sequence[StoredImage]], bool]
 

@@ -1,7 +1,7 @@
 """The signatures of one image: where their bytes come from, and their way from claim to proof while it comes."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self
@@ -19,9 +19,9 @@ from acistore.errors import (
 from acistore.fetch.asked import Asked, is_url, path_of, signatures_beside
 from acistore.fetch.crew import Recall
 from acistore.files import read_bounded
-from acistore.net.answers import Response, phrase
+from acistore.net.answers import NOTHING_THERE, Response, phrase
 from acistore.net.client import Client
-from acistore.net.freshness import Validators, freshness, retry_after
+from acistore.net.freshness import MOST_SECONDS, Validators, retry_after
 from acistore.net.retries import Retries
 from acistore.progress import Progress
 from acistore.trust.check import SignatureCheck
@@ -97,7 +97,7 @@ class Claim:
         self.decided: Verdict | None = None
         self.is_known = False
         self.validators = Validators()
-        self.max_age: int | None = None
+        self._answers: dict[str, Response] = {}
 
     def __enter__(self) -> Self:
         if self._is_off:
@@ -130,6 +130,14 @@ class Claim:
     def signature_url(self) -> str | None:
         """Where the one signature was asked for; None where several were, or none."""
         return self._places[0] if len(self._places) == 1 else None
+
+    @property
+    def max_age(self) -> int | None:
+        """For how many seconds from now the servers promise that no signature changes: of several the first to do
+        so counts. None where one of them says nothing."""
+        longest = self._config.limits.freshness
+        ages = [answer.freshness(longest).seconds for answer in self._answers.values()]
+        return None if None in ages else min((each for each in ages if each is not None), default=MOST_SECONDS)
 
     def digest_of(self, signer: Signer) -> bytes | None:
         """The SHA-512 of the file with the signature by which somebody has admitted the image."""
@@ -204,19 +212,22 @@ class Claim:
 
     def _refuse(self, missing: AcistoreError) -> NoReturn:
         """Raises that the signature is missing; ResourceNotFound when the image is, too."""
-        if (
-            isinstance(missing, SignatureMissing)
-            and is_url(self._place.image)
-            and self._client.is_missing(self._place.image)
-        ):
+        if isinstance(missing, SignatureMissing) and self._is_image_missing():
             raise ResourceNotFound(
                 f"{self._asked.shown} is not published: neither the image nor its signature is there",
                 facts={"image at": self._place.image, "signature at": ", ".join(self._places)},
                 next_step="check name, version and labels",
             )
         if len(self._places) > 1:
-            missing.facts["looked for"] = f"{' and '.join(self._places)}, and neither is there"
+            neither = ", and neither is there" if isinstance(missing, SignatureMissing) else ""
+            missing.facts["looked for"] = f"{' and '.join(self._places)}{neither}"
         raise missing
+
+    def _is_image_missing(self) -> bool:
+        """Whether its server says so. When it fails to answer, the signature is missing all the same."""
+        with suppress(NetworkError):
+            return is_url(self._place.image) and self._client.is_missing(self._place.image)
+        return False
 
     @property
     def _limit(self) -> int:
@@ -224,46 +235,50 @@ class Claim:
 
     def _ask(self, url: str, known: Validators) -> None:
         response = self._get(url, known)
+        if response.status == 304 and not known.is_confirmed_by(response.headers):
+            response = self._get(url, _UNKNOWN)
         if response.status == 202:
             self._put_off.append(url)
             self._progress.step(f"the signature of {self._asked.shown} is put off until the image was fetched")
             return
         self.is_known = response.status == 304
         if self.is_known:
-            self._note(response, known)
+            self._note(url, response, known)
         else:
             self._take(url, response)
 
     def _take(self, url: str, response: Response) -> None:
-        """Raises SignatureMissing; ResourceNotFound when it is a matter of who asks and how; ServerFailed for an
-        answer that is none."""
-        if response.status in (404, 410):
+        """Raises SignatureMissing; RequestRefused; ServerFailed for an answer that is none."""
+        if response.status in NOTHING_THERE:
             raise _missing(self._asked.shown, f"{url} answered {response.status}")
         if response.status != 200:
             response.found()
             raise ServerFailed(f"{response.url}: the server answered {phrase(response.status)} for a signature")
         self._files[url] = response.body
-        self._note(response)
+        self._note(url, response)
 
-    def _note(self, response: Response, known: Validators = _UNKNOWN) -> None:
+    def _note(self, url: str, response: Response, known: Validators = _UNKNOWN) -> None:
         """Keeps what makes the next question for it one for news, as far as its server allows that. Of several
-        signatures the first to change counts, and none is asked for by its validators."""
-        allowed = freshness(response.headers, longest=self._config.limits.freshness)
-        if len(self._places) > 1:
-            ages = [each for each in (self.max_age, allowed.seconds) if each is not None]
-            self.max_age = min(ages, default=None)
-            return
-        self.max_age = allowed.seconds
-        self.validators = (Validators.of(response.headers) or known) if allowed.storable else Validators()
+        signatures none is asked for by its validators."""
+        self._answers[url] = response
+        if len(self._places) == 1:
+            may_keep = response.freshness().storable
+            self.validators = known.updated_by(response.headers) if may_keep else Validators()
 
     def _get(self, url: str, known: Validators) -> Response:
         return self._client.get(url, limit=self._limit, headers=known.conditions(), option=_LIMIT)
 
     def _wait_for_them(self) -> None:
         """Asks for the signatures that were put off until they are there. One that never is, is missing."""
+        missing: list[AcistoreError] = []
         for url in self._put_off:
-            self._take(url, self._patiently(url))
+            try:
+                self._take(url, self._patiently(url))
+            except (SignatureMissing, NotFound) as error:
+                missing.append(error)
         self._put_off.clear()
+        if not self._files:  # nor is the image an unsigned one: its server speaks of a signature
+            raise missing[0]
         self._begin()
 
     def _patiently(self, url: str) -> Response:

@@ -76,7 +76,7 @@ def is_evidently_private(host: str) -> bool:
 def _is_address_for_the_system(name: str) -> bool:
     try:
         socket.inet_aton(name)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return False
     return True
 

@@ -1,30 +1,44 @@
 """What servers answer: with the body still to come, or as a whole."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpcore
 import httpx
 
-from acistore.errors import ResourceNotFound, ServerFailed
+from acistore.errors import RequestRefused, ResourceNotFound, ServerFailed
 from acistore.net import failures
 from acistore.net.credentials import Access
+from acistore.net.freshness import MOST_SECONDS, Freshness, freshness
 from acistore.net.sockets import deadline as over_in
 
-# Unauthorized, Forbidden: it may depend on who asks.
-_DEPENDS_ON_WHO_ASKS = frozenset({401, 403})
+# Not Found, Gone.
+NOTHING_THERE = frozenset({404, 410})
+# Unauthorized, Forbidden: it may depend on who asks. So may Bad Request, of whoever has said so: it is how S3
+# refuses a signature for another region, and a session that is over. To others nginx says so who asks for a client
+# certificate.
+_DEPENDS_ON_WHO_ASKS = frozenset({400, 401, 403})
+_WANTS_CERTIFICATE = "if this host asks for a client certificate: client_certificate in [[hosts]] of acistore.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """A whole answer: 2xx, 304 or 4xx, since all others are raised. `url` is where redirects ended, as it may be
-    shown; `access` says whether the server was told who asks."""
+    shown; `redirects` are the headers of those that led there; `asked_at` is when it was asked for (seconds since
+    1970); `access` says whether the server was told who asks."""
 
     url: str
     status: int
     headers: Mapping[str, str]
     body: bytes
+    redirects: Sequence[Mapping[str, str]]
+    asked_at: float
     access: Access | None = None
+
+    def freshness(self, longest: float = MOST_SECONDS) -> Freshness:
+        """What is left now of the time for which it holds, at most `longest` seconds."""
+        return freshness(self.headers, redirects=self.redirects, asked_at=self.asked_at, longest=longest)
 
     def found(self) -> "Response":
         """This response; raises ResourceNotFound when it is a 4xx."""
@@ -37,7 +51,8 @@ class Answer:
     """The headers of an answer that have arrived, and the body that has not. `headers` ignore case.
 
     `url` is where redirects ended, `shown` the same for messages: one that a server has sent us to without its
-    query, which may be as good as a password.
+    query, which may be as good as a password. `redirects` are the headers of those that led there, `asked_at` is
+    when the first request was sent (seconds since 1970).
     """
 
     def __init__(
@@ -45,10 +60,16 @@ class Answer:
     ) -> None:
         self.url = url
         self.shown = shown
+        self.redirects: Sequence[Mapping[str, str]] = ()
+        self.asked_at = time.time()
         self.status = response.status
         self.headers = httpx.Headers(response.headers)
         self.access = access
         self._response = response
+
+    def freshness(self, longest: float = MOST_SECONDS) -> Freshness:
+        """As that of a Response."""
+        return freshness(self.headers, redirects=self.redirects, asked_at=self.asked_at, longest=longest)
 
     @property
     def length(self) -> int | None:
@@ -57,6 +78,11 @@ class Answer:
             return None
         length = self.headers.get("content-length", "")
         return int(length) if length.isascii() and length.isdigit() else None
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the body is whatever comes until the server hangs up, or something breaks the connection."""
+        return self.length is None and "transfer-encoding" not in self.headers
 
     @property
     def address(self) -> str:
@@ -79,7 +105,7 @@ class Answer:
             except httpcore.ReadTimeout as error:
                 raise TimeoutError from error
             except failures.RAISED as error:
-                raise failures.within_body(error, self.shown, received) from error
+                raise failures.within_body(error, self.shown, received) from failures.harmless(error)
             if piece is None:
                 return
             received += len(piece)
@@ -96,10 +122,11 @@ class Answer:
 
 def not_found(url: str, status: int, access: Access | None = None) -> ResourceNotFound:
     """The error for a 4xx, for a caller who needed what is there."""
-    error = ResourceNotFound(f"{url}: the server answered {phrase(status)}")
+    kind = ResourceNotFound if status in NOTHING_THERE else RequestRefused
+    error = kind(f"{url}: the server answered {phrase(status)}")
     if access and status in _DEPENDS_ON_WHO_ASKS:
         error.facts["credentials"] = access.told
-        error.next_step = access.next_step
+        error.next_step = access.next_step if access.sent or status != 400 else _WANTS_CERTIFICATE
     return error
 
 

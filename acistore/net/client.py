@@ -21,19 +21,19 @@ from acistore.errors import (
     NetworkError,
     ServerFailed,
 )
-from acistore.events import tell
+from acistore.events import log_of, tell
 from acistore.net import failures
 from acistore.net.addresses import is_evidently_private, is_public
-from acistore.net.answers import Answer, Response, phrase, unexpected
+from acistore.net.answers import NOTHING_THERE, Answer, Response, phrase, unexpected
 from acistore.net.credentials import Access, Doorkeeper
 from acistore.net.freshness import retry_after
 from acistore.net.retries import Retries
 from acistore.net.routes import Routes
 from acistore.net.sockets import deadline as over_in
-from acistore.net.urls import parse, shown, without_query
+from acistore.net.urls import parse, shown_place, without_query
 from acistore.version import __version__
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 # Request Timeout, Too Early, Too Many Requests: as good as a 5xx for whoever asks.
 _NOT_NOW = frozenset({408, 425, 429})
@@ -153,12 +153,20 @@ class Client:
                 ) from None
             if len(body) > limit and not cut:
                 raise _too_long(answer, limit, option)
-        return Response(answer.shown, answer.status, answer.headers, bytes(body[:limit]), answer.access)
+        return Response(
+            answer.shown,
+            answer.status,
+            answer.headers,
+            bytes(body[:limit]),
+            answer.redirects,
+            answer.asked_at,
+            answer.access,
+        )
 
     def is_missing(self, url: str) -> bool:
         """Whether the server says that nothing is there (404, 410), asked without the body (HEAD)."""
         with self.open(url, method="HEAD") as answer:
-            return answer.status in (404, 410)
+            return answer.status in NOTHING_THERE
 
     @contextmanager
     def open(
@@ -187,11 +195,15 @@ class Client:
         start = url = parse(asked)
         told = str(start)
         public_only = False
+        redirects: list[httpx.Headers] = []
+        asked_at = time.time()
         try:
             for _ in range(self.limits.redirects + 1):
                 answer = self._send(url, told, method, headers, public_only=public_only)
                 if answer.status not in _REDIRECTS:
+                    answer.redirects, answer.asked_at = redirects, asked_at
                     return _checked(answer)
+                redirects.append(answer.headers)
                 public_only = not self._private_redirects and (public_only or self._is_public(answer))
                 _discard(answer)
                 url = _target(answer)
@@ -245,7 +257,7 @@ class Client:
                 isinstance(failure, ConnectionFailed) and url.netloc in self._answered
             )
             self._tell(method, told, failure.message.removeprefix(f"{told}: "), access)
-            raise failure from error
+            raise failure from failures.harmless(error)
         if answer.status == 407 and proxy:
             answer.close()
             raise failures.proxy_authentication(told, proxy)
@@ -285,7 +297,8 @@ def _target(answer: Answer) -> httpx.URL:
     try:
         target = parse(str(answer.url.join(location)))
     except (ConnectionFailed, httpx.InvalidURL, ValueError):
-        raise ServerFailed(f"{answer.shown}: redirects to what can't be fetched: {shown(location)}") from None
+        place = shown_place(location)
+        raise ServerFailed(f"{answer.shown}: redirects to what can't be fetched: {place}") from None
     if (answer.url.scheme, target.scheme) == ("https", "http"):
         place = without_query(target)
         raise InsecureTransport(
@@ -297,7 +310,7 @@ def _target(answer: Answer) -> httpx.URL:
 
 def _checked(answer: Answer) -> Answer:
     """Returns the answer when it can be used for anything, else closes it and says why not."""
-    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+    encoding = answer.headers.get("content-encoding", "identity").strip().lower()[:40]
     if answer.status >= 500 or answer.status in _NOT_NOW:
         failure = ServerFailed(f"{answer.shown}: the server answered {phrase(answer.status)}")
         failure.transient = True
@@ -305,7 +318,10 @@ def _checked(answer: Answer) -> Answer:
     elif not (200 <= answer.status < 300 or answer.status == 304 or answer.status >= 400):
         failure = unexpected(answer)
     elif answer.status < 300 and encoding != "identity":
-        failure = ServerFailed(f"{answer.shown}: the answer is encoded ({encoding}), which was not asked for")
+        failure = ServerFailed(
+            f"{answer.shown}: the answer is encoded ({encoding}), which was not asked for",
+            next_step="ask whoever runs the server to send the file as it is, without Content-Encoding",
+        )
     else:
         return answer
     _discard(answer)

@@ -8,6 +8,7 @@ import socket
 import ssl
 
 import httpcore
+import httpx
 
 from acistore.errors import (
     ConnectionFailed,
@@ -41,13 +42,16 @@ _WANTS_CERTIFICATE = frozenset(
         "SSLV3_ALERT_HANDSHAKE_FAILURE",
         "SSLV3_ALERT_BAD_CERTIFICATE",
         "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
         "TLSV1_ALERT_UNKNOWN_CA",
         "TLSV1_ALERT_ACCESS_DENIED",
     }
 )
 # How httpcore, and h11 below it, say that the other side has ended the connection too early.
 _HUNG_UP = re.compile(r"disconnected without sending a response|closed connection without sending complete")
+# How h11 quotes what it can't read; our own secret may stand in it, where the other side has sent it back.
+_QUOTED = re.compile(r":? (?:bytearray\()?b['\"].*", re.DOTALL)
+# How h11 says that it keeps no more of what has no end yet.
+_OVERFULL = "Receive buffer too long"
 _OTHER_PROTOCOL = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_VERSION_NUMBER"})
 
 
@@ -76,13 +80,18 @@ def _without_answer(error: Exception, url: str, proxy: Proxy | None) -> NetworkE
         return TransferFailed(f"{url}: the connection broke off before an answer: {_reason(cause)}")
     in_time = not isinstance(error, httpcore.TimeoutException)
     reason = f"can't be asked for: {_reason(cause)}" if in_time else "no answer in time"
-    return ConnectionFailed(f"{url}: {reason}")
+    return ConnectionFailed(f"{url}: {reason}", facts=None if in_time else {"bound": "--limits-deadline"})
 
 
 def _no_http(error: httpcore.ProtocolError, url: str) -> NetworkError:
     if _HUNG_UP.search(str(error)):
         return TransferFailed(f"{url}: the server hung up before an answer")
     return ServerFailed(f"{url}: the answer is not valid HTTP: {_reason(error)}")
+
+
+def harmless(error: Exception) -> Exception | None:
+    """The exception, where it may be shown in a traceback; None where it quotes what the other side has sent."""
+    return None if isinstance(error, httpcore.ProtocolError | httpcore.ProxyError) else error
 
 
 def within_body(error: Exception, url: str, received: int) -> NetworkError:
@@ -120,7 +129,8 @@ def _cause(error: Exception) -> BaseException:
 def _no_connection(error: Exception, cause: BaseException, url: str) -> NetworkError:
     if isinstance(cause, AddressRefused):
         return private_redirect(url, str(cause))
-    if isinstance(error, httpcore.ConnectTimeout) or (isinstance(error, Unreachable) and error.timed_out):
+    timed_out = error.timed_out if isinstance(error, Unreachable) else isinstance(error, httpcore.ConnectTimeout)
+    if timed_out:
         reason = "no connection in time"
     elif isinstance(cause, socket.gaierror | UnicodeError):
         reason = f"the host name doesn't resolve: {_reason(cause)}"
@@ -132,18 +142,24 @@ def _no_connection(error: Exception, cause: BaseException, url: str) -> NetworkE
             f"{url}: the proxy {error.proxy.name}: {reason}",
             next_step=f"see whether {error.proxy.variable} in the environment is right, or unset it",
         )
+    if timed_out:
+        failure.facts["bound"] = "--limits-connect-timeout, --limits-deadline"
     failure.unreachable = True
     return failure
 
 
 def _refused_by_proxy(error: httpcore.ProxyError, url: str, proxy: Proxy | None) -> NetworkError:
-    if str(error).startswith("407"):
+    status = str(error)[:3]  # what follows are the proxy's own words
+    if status == "407":
         return proxy_authentication(url, proxy)
-    return ConnectionFailed(f"{url}: the proxy refused to connect: {error}")
+    answer = f"{status} {httpx.codes.get_reason_phrase(int(status))}".strip()
+    return ConnectionFailed(f"{url}: the proxy refused to connect: {answer}")
 
 
 def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if str(error) == _OVERFULL:
+        return "more than 100 KiB of headers, or around a chunk"
+    return getattr(error, "strerror", None) or _QUOTED.sub("", str(error)) or type(error).__name__
 
 
 def _tls_failure(error: ssl.SSLError, url: str) -> TLSFailed:
@@ -174,6 +190,8 @@ def _certificate_step(code: int) -> str:
 
 
 def _tls_step(reason: str | None) -> str | None:
+    if reason == "SSLV3_ALERT_CERTIFICATE_EXPIRED":
+        return "renew the client certificate that [[hosts]] of acistore.toml names for this host"
     if reason in _WANTS_CERTIFICATE:
         return "if the server asks for a client certificate: client_certificate in [[hosts]] of acistore.toml"
     if reason in _OTHER_PROTOCOL:

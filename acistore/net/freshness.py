@@ -6,7 +6,7 @@ validators of RFC 9110, sections 8.8 and 13.1. In doubt an answer is stale, sinc
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -64,6 +64,23 @@ class Validators:
         }
         return {name: value for name, value in conditions.items() if value is not None}
 
+    def is_confirmed_by(self, headers: Mapping[str, str]) -> bool:
+        """Whether a 304 is about what these belong to, by the validators that it repeats (RFC 9111, 4.3.4).
+
+        One that names another state would be kept with what is here, and hide ever after that it is old.
+        """
+        said = Validators.of(headers)
+        if self.etag and said.etag:
+            return self.etag.removeprefix("W/") == said.etag.removeprefix("W/")
+        if self.etag is None and self.last_modified and said.last_modified:
+            return http_date(self.last_modified) == http_date(said.last_modified)
+        return True
+
+    def updated_by(self, headers: Mapping[str, str]) -> "Validators":
+        """These after a 304, which need not repeat all of them."""
+        said = Validators.of(headers)
+        return Validators(said.etag or self.etag, said.last_modified or self.last_modified)
+
     def __bool__(self) -> bool:
         return self.etag is not None or self.last_modified is not None
 
@@ -88,6 +105,7 @@ def strong_validators(headers: Mapping[str, str]) -> Validators:
 def freshness(
     headers: Mapping[str, str],
     *,
+    redirects: Sequence[Mapping[str, str]] = (),
     asked_at: float | None = None,
     now: float | None = None,
     longest: float = MOST_SECONDS,
@@ -95,9 +113,13 @@ def freshness(
     """What is left at the moment `now` of an answer's freshness, at most `longest` seconds (RFC 9111, 4.2).
 
     Moments are seconds since 1970; `asked_at` is when the request was sent. `no-cache`, also of single fields,
-    `Vary: *` and all that is contradictory, given twice or malformed: no seconds at all.
+    `Vary: *` and all that is contradictory, given twice or malformed: no seconds at all. `redirects` are the
+    headers of those that led to the answer: it holds for what was asked for no longer than each of them.
     """
     now = time.time() if now is None else now
+    if redirects:
+        answers = [freshness(each, asked_at=asked_at, now=now, longest=longest) for each in (headers, *redirects)]
+        return Freshness(min(each.seconds or 0 for each in answers), answers[0].storable)
     directives = _directives(headers.get("cache-control", ""))
     if directives is None:  # `max-age=60; no-store` means something to whoever wrote it
         return Freshness(0, "no-store" not in headers.get("cache-control", "").lower())

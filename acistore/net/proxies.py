@@ -18,7 +18,7 @@ import httpx
 from acistore.errors import ConfigError
 from acistore.net.hosts import DEFAULT_PORTS
 
-_ENTRY = re.compile(r"(\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?")
+_ENTRY = re.compile(r"(\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d{1,5}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _parsed(text: str, variable: str) -> Proxy:
         parsed = httpx.Proxy(text if "://" in text else f"http://{text}")
     except (httpx.InvalidURL, ValueError):
         parsed = None
-    if parsed is None or parsed.url.scheme not in ("http", "https") or not parsed.url.host:
+    if parsed is None or parsed.url.scheme not in ("http", "https") or not parsed.url.raw_host:
         kind = parsed.url.scheme if parsed else "none"
         raise ConfigError(
             f"{variable} in the environment is not an http:// or https:// URL"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from acistore.config import Limits
 from acistore.errors import NetworkError
-from acistore.events import tell
+from acistore.events import log_of, tell
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 # Seconds: the longest pause that we come to by ourselves.
 LONGEST_PAUSE = 30.0

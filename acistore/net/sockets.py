@@ -302,7 +302,9 @@ def _connect(connection: socket.socket, address: Any, watch: Callable[[socket.so
     try:
         watch(connection)
         seconds = _time_left()
-        connection.settimeout(None if seconds == math.inf else max(seconds, 0.001))
+        if not seconds:
+            raise TimeoutError
+        connection.settimeout(None if seconds == math.inf else seconds)
         connection.connect(address)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:

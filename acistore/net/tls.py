@@ -16,7 +16,7 @@ import httpx
 from acistore.config import Config, Host
 from acistore.config.paths import Setting, of_all_hosts, of_host
 from acistore.errors import ConfigError
-from acistore.net.credentials.files import LONGEST, warn_if_open
+from acistore.net.credentials.files import LONGEST, warn_if_open, warn_once
 from acistore.net.hosts import for_host, key_of
 
 # How OpenSSL finds an authority in a directory: by the hash of its name.
@@ -109,15 +109,24 @@ def _named_by_environment() -> ssl.SSLContext | None:
     if file is None and directories is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if file and Path(file).is_file():
+    if file and not Path(file).is_file():
+        _tell_missing(paths.openssl_cafile_env, file)
+    elif file:
         try:
             context.load_verify_locations(cafile=file)
         except (ssl.SSLError, OSError):
             raise ConfigError(f"{paths.openssl_cafile_env}: {file} holds no certificate in PEM") from None
     for directory in (directories or "").split(os.pathsep):
-        if directory and Path(directory).is_dir():
+        if directory and not Path(directory).is_dir():
+            _tell_missing(paths.openssl_capath_env, directory)
+        elif directory:
             context.load_verify_locations(capath=directory)
     return context
+
+
+def _tell_missing(variable: str, path: str) -> None:
+    """No error, as it is none for other programs; but whoever has mistyped it would look elsewhere."""
+    warn_once(path, f"{variable} names {path}, which is not there: no certificate authority is taken from it")
 
 
 def _has_authorities() -> bool:

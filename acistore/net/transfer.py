@@ -3,9 +3,7 @@
 Knows no image; what the bytes are worth is decided by whoever reads along or reads the file.
 """
 
-import logging
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,16 +11,24 @@ from typing import NoReturn, Protocol
 
 from acistore.config import Limits
 from acistore.errors import DiskFull, LimitExceeded, NetworkError, TransferFailed
-from acistore.events import tell
+from acistore.events import log_of, tell
 from acistore.net.answers import Answer, unexpected
 from acistore.net.client import Client
-from acistore.net.freshness import Validators, freshness, strong_validators
+from acistore.net.freshness import Freshness, Validators
+from acistore.net.ranges import (
+    asking_for_rest,
+    is_complete,
+    is_same,
+    note_of,
+    noted,
+    size_of_whole,
+    why_not_rest,
+)
 from acistore.net.retries import Retries
 from acistore.progress import Meter, Progress, Silent
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
 _PIECE = 1 << 20
 
 
@@ -70,7 +76,8 @@ class Transfer:
 
     `url` is where redirects ended, as it may be shown. `status` is 304 when nothing has changed, and then there
     are no bytes; else 200. `size` are the bytes of the whole, `received` those that came now. `disturbed`: it took
-    more than one run or answer, or was begun again: what was known of it before may belong to another one.
+    more than one run or answer, or was begun again: what was known of it before may belong to another one; or
+    nothing has told its end from a connection that broke off.
     `validators` are what the next conditional request needs; None where nothing may be kept (no-store). `max_age`
     is for how many seconds from now the server promises that nothing changes, None when it says nothing.
     """
@@ -133,13 +140,20 @@ def download(
     client's.
     """
     job = _Download(
-        client, url, into, limit=limit, option=option, reader=reader or _Nobody(), progress=progress or Silent()
+        client,
+        url,
+        into,
+        limit=limit,
+        option=option,
+        known=known or Validators(),
+        reader=reader or _Nobody(),
+        progress=progress or Silent(),
     )
     retries = Retries(client.limits, pause=client.pause, url=url)
     while True:
         before, began = job.furthest, time.monotonic()
         try:
-            return job.attempt(known)
+            return job.attempt()
         except _Stale as stale:
             job.decide("restart", str(stale))
         except NetworkError as error:
@@ -169,6 +183,7 @@ class _Download:
         *,
         limit: int,
         option: str | None,
+        known: Validators,
         reader: Reader,
         progress: Progress,
     ) -> None:
@@ -177,6 +192,7 @@ class _Download:
         self._into = into
         self._limit = limit
         self._option = option
+        self._known = known
         self._reader = reader
         self.progress = progress
         self.floor = RateFloor(client.limits.minimum_rate, client.limits.rate_window, time.monotonic())
@@ -193,27 +209,38 @@ class _Download:
         tell(log, what, "%s: %s: %s", self._url, what, why, url=self._url, reason=why)
         self.progress.decided(self._url, what, why)
 
-    def attempt(self, known: Validators | None) -> Transfer:
+    def attempt(self) -> Transfer:
         """Asks for what is missing, and takes it. Raises NetworkError when that doesn't succeed."""
         if self._into.size > self._limit:
             raise self._too_large(self._url, None)
         here = self._catch_up()
-        headers = _resuming(here, self._into.note or {}) if here else known.conditions() if known else {}
+        headers = asking_for_rest(here, self._note) if here else self._known.conditions()
         conditional = not here and bool(headers)
-        asked_at = time.time()
         with self._client.open(self._url, headers=headers) as answer:
-            if answer.status == 416 and here and _total(answer) == here:
-                return self._transfer(answer, asked_at, 200)  # it had all come, and was not used yet
             if answer.status == 416 and here:
+                if is_complete(here, self._note, answer.headers):  # it had all come, and was not used yet
+                    return self._transfer(answer, noted(self._note))
                 self._start_again("there is no such part of it any more")
             if answer.status == 304 and conditional:
-                return self._transfer(answer, asked_at, 304)
+                return self._unchanged(answer)
             if answer.status >= 400:
                 raise answer.not_found()
             if answer.status not in (200, 206) or (answer.status == 206 and not here):
                 raise unexpected(answer)
             self._receive(answer, self._place(answer, here))
-            return self._transfer(answer, asked_at, 200)
+            return self._transfer(answer, Validators.of(answer.headers) or noted(self._note))
+
+    @property
+    def _note(self) -> Mapping[str, str]:
+        return self._into.note or {}
+
+    def _unchanged(self, answer: Answer) -> Transfer:
+        """What comes of a 304. One that is about something else is as good as none (RFC 9111, section 4.3.4)."""
+        known = self._known
+        if not known.is_confirmed_by(answer.headers):
+            self._known = Validators()
+            raise _Stale("its server says of something else that it has not changed")
+        return self._transfer(answer, known.updated_by(answer.headers))
 
     def _catch_up(self) -> int:
         """Lets the reader have what is in the file; returns how much that is."""
@@ -230,26 +257,16 @@ class _Download:
     def _place(self, answer: Answer, here: int) -> int:
         """Where in the whole the body begins: 0, after all that was there is forgotten, unless it goes on."""
         if here and answer.status == 206:
-            self._check_range(answer, here)
+            if why := why_not_rest(here, self._note, answer.headers):
+                self._start_again(why)
             self.decide("resume", f"{here} bytes are there already")
             return here
-        if here and _are_same(self._into.note or {}, strong_validators(answer.headers)):
+        if here and is_same(self._note, answer.headers):
             return 0  # a server that ignores ranges: the same once more
         if here:
             self.decide("restart", "it has changed, or its server can't go on")
         self._begin(answer)
         return 0
-
-    def _check_range(self, answer: Answer, here: int) -> None:
-        """Makes sure that what comes is the rest of what is there."""
-        match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
-        note = self._into.note or {}
-        if match is None or match[1] is None or int(match[1]) != here:
-            self._start_again(f"asked for the rest from {here}, it sends another part")
-        if _differ(note, answer.headers):
-            self._start_again("it sends a part of something else")
-        if (length := _total(answer)) and note.get("length") not in (None, str(length)):
-            self._start_again("it sends a part of something of another size")
 
     def _start_again(self, why: str) -> NoReturn:
         self._into.begin(None)
@@ -257,27 +274,20 @@ class _Download:
 
     def _begin(self, answer: Answer) -> None:
         """Empties the file, and notes what is needed to go on with what comes now."""
-        validators = strong_validators(answer.headers)
-        may_go_on = bool(validators) and freshness(answer.headers).storable
-        note = {
-            "etag": validators.etag,
-            "last_modified": validators.last_modified,
-            "length": None if answer.length is None else str(answer.length),
-        }
-        self._into.begin({name: value for name, value in note.items() if value} if may_go_on else None)
+        self._into.begin(note_of(answer.headers, answer.length) if answer.freshness().storable else None)
         self._reader.restart()
         self._fed = 0
 
     def _receive(self, answer: Answer, position: int) -> None:
         """Takes the body, which begins at `position` of the whole."""
         length = None if answer.length is None else position + answer.length
-        total = _total(answer) if answer.status == 206 else length
+        total = size_of_whole(self._note, answer.headers) if answer.status == 206 else length
         if max(total or 0, length or 0) > self._limit:
             raise self._too_large(answer.shown, max(total or 0, length or 0))
         here = self._fed or 0
         require_room(answer.shown, None if length is None else length - here, self._into)
         self._into.seek(0, os.SEEK_END)
-        self._disturbed = self._disturbed or self._begun
+        self._disturbed = self._disturbed or self._begun or (total is None and answer.ends_with_connection)
         self._begun = True
         meter = self.progress.start(f"downloading {answer.shown}", total, position)
         try:
@@ -288,6 +298,8 @@ class _Download:
             meter.done()
         if total is not None and position != total:
             raise TransferFailed(f"{answer.shown}: ended after {position} of {total} bytes")
+        if position < (self._fed or 0):  # somebody has written to the file
+            self._start_again("it is shorter than what is there of it")
 
     def _take(self, chunk: bytes, position: int, answer: Answer, meter: Meter) -> None:
         self._received += len(chunk)
@@ -327,50 +339,19 @@ class _Download:
         bounds = {"bound": "--limits-minimum-rate, --limits-rate-window"}
         return TransferFailed(f"{answer.shown}: {rate}", facts=bounds)
 
-    def _transfer(self, answer: Answer, asked_at: float, status: int) -> Transfer:
-        age = freshness(answer.headers, asked_at=asked_at, longest=self._client.limits.freshness)
-        validators = None
-        if age.storable:
-            noted = _noted(self._into.note or {}) if status == 200 else Validators()
-            validators = Validators.of(answer.headers) or noted
+    def _transfer(self, answer: Answer, validators: Validators) -> Transfer:
+        is_unchanged = answer.status == 304
+        # What is said of a 416 is not said of what is there.
+        age = Freshness(None, True) if answer.status == 416 else answer.freshness(self._client.limits.freshness)
         return Transfer(
             url=answer.shown,
-            status=status,
-            size=0 if status == 304 else self._into.size,
+            status=304 if is_unchanged else 200,
+            size=0 if is_unchanged else self._into.size,
             received=self._received,
             disturbed=self._disturbed,
-            validators=validators,
+            validators=validators if age.storable else None,
             max_age=age.seconds,
         )
-
-
-def _resuming(here: int, note: Mapping[str, str]) -> dict[str, str]:
-    """The request headers for the rest (RFC 9110, sections 13.1.5 and 14.2)."""
-    conditions = _noted(note).conditions()
-    return {"Range": f"bytes={here}-", "If-Range": next(iter(conditions.values()))} if conditions else {}
-
-
-def _noted(note: Mapping[str, str]) -> Validators:
-    return Validators(note.get("etag"), note.get("last_modified"))
-
-
-def _are_same(note: Mapping[str, str], validators: Validators) -> bool:
-    """Whether these strong validators belong to what the note tells of."""
-    if note.get("etag") or validators.etag:
-        return note.get("etag") == validators.etag
-    return validators.last_modified is not None and note.get("last_modified") == validators.last_modified
-
-
-def _differ(note: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-    """Whether a part has validators, of whatever strength, that are not those of what the note tells of."""
-    found = {"etag": headers.get("etag"), "last_modified": headers.get("last-modified")}
-    return any(note.get(name) not in (None, value) for name, value in found.items() if value is not None)
-
-
-def _total(answer: Answer) -> int | None:
-    """The size of the whole, as an answer with a part of it tells."""
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
-    return int(match[3]) if match and match[3] != "*" else None
 
 
 def require_room(what: str, size: int | None, into: _File) -> None:

@@ -6,18 +6,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, insert, select
+from sqlalchemy import Connection, Table, bindparam, insert, select
 
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID
 from acistore.store import schema
-from acistore.store.index import batches
+from acistore.store.index import batches, known_blobs
 from acistore.store.packfile import Content
 from acistore.store.schema import blob, dependency, file, image, label, pack, path
 
 
 class BlobsGone(Exception):
     """A body that an ingest found in the store was collected before it could be referred to."""
+
+
+_PATH = select(path.c.id).where(path.c.text == bindparam("text"))
+_BLOB = select(blob.c.id).where(blob.c.digest == bindparam("digest"))
+# Rows by the thousand: the database looks the keys up itself.
+_ADD_PATH = insert(path).from_select(
+    ["text"], select(bindparam("text", type_=path.c.text.type)).where(~_PATH.exists())
+)
+_ADD_FILE = insert(file).values(
+    image_id=bindparam("image"), path_id=_PATH.scalar_subquery(), blob_id=_BLOB.scalar_subquery()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +54,10 @@ class NewPack:
 def add_image(connection: Connection, new: NewImage, where: NewPack, now: datetime) -> None:
     """Adds an image that is not there yet, with its pack. Raises BlobsGone when a body that it relied on no longer
     is there."""
-    wanted = dict.fromkeys(digest for _path, digest in new.files if digest is not None)
-    known = _ids(connection, blob.c.digest, list(wanted))
-    if lost := next((digest for digest in wanted if digest not in known and digest not in where.blobs), None):
-        raise BlobsGone(lost.hex())
+    wanted = {digest for _path, digest in new.files if digest is not None}
+    known = known_blobs(connection, list(wanted))
+    if lost := wanted - known - where.blobs.keys():
+        raise BlobsGone(next(iter(lost)).hex())
     # Bodies that another ingest was first with are dead weight in this pack until compaction.
     duplicates = sum(content.length for digest, content in where.blobs.items() if digest in known)
     pack_id = insert_row(connection, pack, name=where.name, size=where.size, dead_size=duplicates)
@@ -102,13 +113,8 @@ def insert_image(
     )
     _add_description(connection, key, new.manifest)
     for some in batches(new.files):
-        blob_ids = _ids(connection, blob.c.digest, [digest for _text, digest in some if digest is not None])
-        path_ids = _path_ids(connection, [text for text, _digest in some])
-        files = [
-            {"image_id": key, "path_id": path_ids[text], "blob_id": digest and blob_ids[digest]}
-            for text, digest in some
-        ]
-        _insert_all(connection, file, files)
+        connection.execute(_ADD_PATH, [{"text": text} for text, _digest in some])
+        connection.execute(_ADD_FILE, [{"image": key, "text": text, "digest": digest} for text, digest in some])
     return key
 
 
@@ -132,22 +138,6 @@ def _add_description(connection: Connection, image_id: int, manifest: ImageManif
             for position, each in enumerate(manifest.dependencies)
         ],
     )
-
-
-def _path_ids(connection: Connection, texts: Sequence[bytes]) -> dict[bytes, int]:
-    ids = _ids(connection, path.c.text, texts)
-    missing = [text for text in texts if text not in ids]
-    _insert_all(connection, path, [{"text": text} for text in missing])
-    return ids | _ids(connection, path.c.text, missing)
-
-
-def _ids(connection: Connection, column: Column[Any], values: Sequence[bytes]) -> dict[bytes, int]:
-    """The keys of the rows that have these values, by value."""
-    ids: dict[bytes, int] = {}
-    for batch in batches(values):
-        rows = connection.execute(select(column, column.table.c.id).where(column.in_(batch)))
-        ids.update((value, key) for value, key in rows)
-    return ids
 
 
 def insert_row(connection: Connection, table: Table, **values: Any) -> int:

@@ -4,7 +4,6 @@ The cost follows the images that are old enough to go, not those that stay.
 """
 
 import json
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Row, Select, Table, delete, func, insert, select
 
+from acistore.events import log_of
 from acistore.naming import ImageName
 from acistore.store import index
 from acistore.store.records import StoredImage
@@ -27,7 +27,7 @@ class Rules:
     max_size: int | None = None
 
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 Choice = tuple[StoredImage, str]
 

@@ -5,7 +5,6 @@ fetch loses nothing. A crash at any point leaves at most a pack that nothing ref
 takes away.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from functools import partial
 from typing import Literal
 
 from acistore.errors import DiskFull, StoreDamaged
+from acistore.events import log_of
 from acistore.store import changes, index
 from acistore.store.choose import Choice, Freed, Going, Rules, choose
 from acistore.store.disk import Disk
@@ -22,7 +22,7 @@ from acistore.store.schema import is_mostly_dead
 from acistore.store.spool import Spool
 from acistore.store.workspace import delete_unlocked, disk_size, plain_files
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 @dataclass

@@ -26,10 +26,12 @@ class StoredImage:
 
     @property
     def image_name(self) -> ImageName:
+        """The name with its labels."""
         return ImageName(self.name, self.labels)
 
     @property
     def manifest(self) -> ImageManifest:
+        """The manifest, parsed anew each time."""
         return ImageManifest.parse(self.raw_manifest)
 
 

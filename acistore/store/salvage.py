@@ -1,6 +1,5 @@
 """What can still be read of a damaged database, and has a right checksum."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -11,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, select
 
 from acistore.errors import AcistoreError
+from acistore.events import log_of
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageName
 from acistore.store import index, schema, sqlite
 from acistore.store.records import Admission, Newest, Remote
 from acistore.store.sqlite import NONSENSE, Database
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ can't read a database in WAL mode without them, and somebody who may only read c
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ from acistore.errors import AcistoreError, DiskFull, StoreDamaged, StoreUnavaila
 # How long a writer waits for another one's transaction, in seconds. Most take milliseconds; that of an image with
 # as many files as are allowed takes half a minute.
 BUSY_TIMEOUT = 120.0
+# The longest time, in seconds, that SQLite itself waits for a writer: no signal is noticed meanwhile.
+_TURN = 0.1
 # Bytes without which no database page can be written.
 PAGE_SIZE = 4096
 # Bytes of memory for pages: a transaction that changes more has them written twice.
@@ -145,8 +148,10 @@ def _engine(path: Path, uri: str, writable: bool, foreign_keys: bool, busy_timeo
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("writes", False):
+            _begin_writing(connection, busy_timeout)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
@@ -157,6 +162,25 @@ def _engine(path: Path, uri: str, writable: bool, foreign_keys: bool, busy_timeo
             raise store_error(original, path) from original
 
     return engine
+
+
+def _begin_writing(connection: Connection, patience: float) -> None:
+    """Waits for the writers before us, so many seconds, in turns: Ctrl-C can end it between two."""
+    raw = connection.connection
+    end = time.monotonic() + patience
+    try:
+        while True:
+            left = end - time.monotonic()
+            raw.execute(f"PRAGMA busy_timeout = {int(max(0.0, min(_TURN, left)) * 1000)}")
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except StoreUnavailable as error:
+                if left <= 0 or getattr(error.__cause__, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+                    raise
+            else:
+                return
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
 
 
 # --- who may only read

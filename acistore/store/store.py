@@ -1,6 +1,5 @@
 """Store: the face that everyone else sees. Each job has a file of its own beside this one."""
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from sqlalchemy import Connection
 from acistore.archive.tar import Entry
 from acistore.config import Limits
 from acistore.errors import DiskFull, ImageNotFound, StoreDamaged
+from acistore.events import log_of
 from acistore.naming import ImageID, ImageName
 from acistore.progress import Progress, Silent
 from acistore.store import changes, difference, index, inside, lookup
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 # What helps when there is not even room for a collection.
 MAKE_ROOM = "delete something else on this disk, a few MiB, then: acistore gc"
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 class Store:
@@ -75,6 +75,7 @@ class Store:
         self._database.require_writable()
 
     def close(self) -> None:
+        """Closes what is open of it; another close does nothing."""
         self._resources.close()
 
     def __enter__(self) -> Self:

@@ -6,7 +6,6 @@ Who may read and write is what the store's own directory says, whatever the umas
 
 import errno
 import fcntl
-import logging
 import os
 import shutil
 import stat
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from acistore.errors import DiskFull, StoreUnavailable
+from acistore.events import log_of
 
 BUFFER = 1 << 20
 # Bytes kept for the day when the disk is full, for what a removal has to write before it frees anything: so many
@@ -26,7 +26,7 @@ RESERVED_SHARE = 4
 # The reserve is laid in only where this many times as much is free.
 ROOM_FOR_RESERVE = 8
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 class Workspace:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import acistore
+from tests.waiting import PATIENCE
 
 COMMAND = (sys.executable, "-m", "acistore")
-_PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def spawn(*arguments: str, stdin: str | None = None, **variables: str) -> Ran:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
@@ -105,12 +105,12 @@ def at_terminal(
     with process, os.fdopen(keyboard, "r+b", buffering=0) as screen:
         seen = _watch(screen.fileno(), process, dict(answers or {}))
         out = process.stdout.read().decode() if process.stdout else ""
-        return AtTerminal(process.wait(_PATIENCE), seen, out)
+        return AtTerminal(process.wait(PATIENCE), seen, out)
 
 
 def _watch(descriptor: int, process: "subprocess.Popen[bytes]", answers: dict[str, str]) -> str:
     seen = b""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         readable, _, _ = select.select([descriptor], [], [], end - time.monotonic())
         try:

@@ -18,6 +18,7 @@ from acistore.store import Store, StoredImage
 from tests.cli.conftest import add
 from tests.cli.running import COMMAND, Run, environment, spawn
 from tests.images import image
+from tests.waiting import PATIENCE
 
 COMMANDS = [
     *(["discover"], ["fetch"], ["trust", "add"], ["trust", "list"], ["trust", "show"], ["trust", "remove"]),
@@ -263,7 +264,7 @@ def test_a_full_disk_under_stdout_is_an_error(app: StoredImage) -> None:
         assert done.stderr == "acistore: standard output can't be written: No space left on device\n"
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupted_command_ends_at_once_and_says_nothing(store: Store, name: str) -> None:
     big = add(store, image(files={"body": os.urandom(1 << 20)}))
     number = getattr(signal, name)
@@ -273,8 +274,22 @@ def test_an_interrupted_command_ends_at_once_and_says_nothing(store: Store, name
         assert process.stdout and process.stderr
         process.stdout.read(1)  # it is at work, and will wait for us to read on
         process.send_signal(number)
-        assert process.wait(20) == 128 + number
+        assert process.wait(PATIENCE) == 128 + number
         assert process.stderr.read() == b""
+
+
+def test_whoever_has_the_command_survive_its_terminal_is_heeded(app: StoredImage) -> None:
+    """As nohup does: what is ignored already stays so."""
+    program = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    program += "from acistore.cli import main; main(['export', 'example.com/app', '-'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        begun = process.stdout.read(1)
+        process.send_signal(signal.SIGHUP)
+        assert len(begun + process.stdout.read()) == app.size
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -291,7 +306,7 @@ def test_a_signal_that_breaks_off_no_system_call_ends_the_command_too(store: Sto
         other = max(threads)
         assert other != process.pid
         assert ctypes.CDLL(None, use_errno=True).tgkill(process.pid, other, number) == 0
-        assert process.wait(20) == 128 + number
+        assert process.wait(PATIENCE) == 128 + number
         assert process.stderr.read() == b""
 
 

@@ -2,15 +2,23 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
+import click
 import pytest
+from click.core import ParameterSource
 
-from acistore.config import KEYS, OPTIONS
+from acistore.cli.app import cli
+from acistore.cli.output import Output
+from acistore.cli.session import Session
+from acistore.config import KEYS, OPTIONS, TABLES
+from acistore.config.values import SWITCH_WORDS
 from acistore.store import StoredImage
 from tests.cli.running import Run, spawn
 from tests.cli.test_completion import completed
+from tests.config.conftest import WORDS
 
 SECRET = "sEcReT"
 Write = Callable[[str], Path]
@@ -48,7 +56,7 @@ def test_each_value_is_shown_as_in_the_file_with_where_it_came_from(
     assert shown["gc.grace_period"] == ('"24h"', "default")
     assert shown["gc.max_size"] == ('""', "default")
     assert shown["private_redirects"] == ("false", "default")
-    assert shown["mirrors"] == shown["hosts"] == ("[]", "default")
+    assert shown["mirrors"] == shown["hosts"] == shown["policies"] == ("[]", "default")
 
 
 def test_the_files_that_were_looked_for_are_told_beside_the_result(run: Run, write: Write, tmp_path: Path) -> None:
@@ -85,7 +93,7 @@ def test_mirrors_only_is_a_switch(run: Run) -> None:
 def test_json_has_bytes_seconds_and_null(run: Run, write: Write) -> None:
     path = write('[limits]\nretry_delay = "250ms"\n')
     shown = run("--json", "--jobs", "7", "config").document
-    assert list(shown) == list(KEYS)
+    assert list(shown) == [*KEYS, "credentials"]
     assert shown["limits.page_size"] == {"value": 2 << 20, "from": "default"}
     assert shown["limits.retry_delay"] == {"value": 0.25, "from": str(path)}
     assert shown["gc.grace_period"] == {"value": 86400, "from": "default"}
@@ -100,10 +108,13 @@ def test_mirrors_and_hosts_are_shown_in_order_and_secrets_are_not(run: Run, writ
     path = write(f'{basic}[[hosts]]\nname = "b"\ntoken = "{SECRET}"\n')
     mirrors = '[{prefix = "example.com", url = "https://mirror/{name}.{ext}"}]'
     ran = run("--mirrors", mirrors, "config")
-    assert [" ".join(line.split()) for line in ran.out.splitlines()[-4:-1]] == [
+    assert [" ".join(line.split()) for line in ran.out.splitlines()[-6:]] == [
         'mirrors {prefix = "example.com", url = "https://mirror/{name}.{ext}"} flag',
         f'hosts {{name = "a", username = "me", password = "(hidden)"}} {path}',
         f'hosts {{name = "b", token = "(hidden)"}} {path}',
+        "policies [] default",
+        f'credentials "a" {path}',
+        f'credentials "b" {path}',
     ]
     shown = json.loads(run("--mirrors", mirrors, "--json", "config").out)
     assert shown["hosts"] == {
@@ -119,6 +130,45 @@ def test_mirrors_and_hosts_are_shown_in_order_and_secrets_are_not(run: Run, writ
         assert SECRET not in ran.out + ran.err
 
 
+def test_where_credentials_are_is_shown_and_not_what_they_are(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several places for one host the one that counts."""
+    write(f'[[hosts]]\nname = "a.com"\ntoken = "{SECRET}"\n').chmod(0o600)
+    for layer, domains in (("local", ["a.com", "b.com"]), ("user", ["b.com:8443"])):
+        basic = {"user": "me", "password": SECRET}
+        rkt = {"rktKind": "auth", "rktVersion": "v1", "domains": domains, "type": "basic", "credentials": basic}
+        (tmp_path / layer / "auth.d").mkdir(parents=True)
+        (tmp_path / layer / "auth.d/x.json").write_text(json.dumps(rkt))
+        (tmp_path / layer / "auth.d/x.json").chmod(0o600)
+    (tmp_path / "netrc").write_text(
+        f"machine b.com login me password {SECRET}\nmachine c.com login me password x\n"
+    )
+    (tmp_path / "netrc").chmod(0o644)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    expected = {
+        "a.com": "user/acistore.toml",
+        "b.com": "local/auth.d/x.json",
+        "b.com:8443": "user/auth.d/x.json",
+        "c.com": "netrc",
+    }
+    ran = run("config")
+    assert [line.split() for line in ran.out.splitlines() if line.startswith("credentials")] == [
+        ["credentials", f'"{host}"', f"{tmp_path}/{path}"] for host, path in expected.items()
+    ]
+    assert f"netrc holds secrets and can be read by other users: chmod 600 {tmp_path}/netrc" in ran.err
+    document = run("--json", "config")
+    assert document.document["credentials"] == {
+        "value": [{"host": host, "from": f"{tmp_path}/{path}"} for host, path in expected.items()],
+        "from": f"{tmp_path}/user/acistore.toml",
+    }
+    assert SECRET not in ran.out + ran.err + document.out
+    (tmp_path / "user/auth.d/x.json").write_text(f"{SECRET} is no JSON")
+    ran = run("config")
+    assert ran.code == 0
+    assert f"acistore: warning: {tmp_path}/user/auth.d/x.json: not JSON, line 1 column 1" in ran.err.splitlines()
+
+
 def test_it_needs_no_store_and_minds_no_broken_one(run: Run, tmp_path: Path) -> None:
     assert run("config").code == 0
     assert not (tmp_path / "store").exists()
@@ -132,6 +182,111 @@ def test_a_broken_file_is_named_with_the_line(run: Run, write: Write) -> None:
     ran = run("config")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"acistore: {path} is not TOML: Invalid value (at line 2, column ")
+
+
+# --- every option, by flag, variable and file
+
+
+def _commands(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from _commands(each, (*path, name))
+
+
+EVERY_OPTION = [
+    pytest.param(command, param, id=" ".join((*path, max(param.opts, key=len))))
+    for path, command in _commands(cli)
+    for param in command.params
+    # One that only prints needs no variable, and --json behind a command is the one before it.
+    if isinstance(param, click.Option) and not param.is_eager and (command is cli or param.name != "json")
+]
+# Of these an option takes the first that it understands.
+UNDERSTOOD = ("new", "tls", "7", "5d", "7M", "local", "name=a")
+
+
+@pytest.mark.parametrize(("command", "param"), EVERY_OPTION)
+def test_every_option_has_a_variable_named_after_it_that_a_flag_beats(
+    command: click.Command, param: click.Option, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given(*arguments: str) -> tuple[object, ParameterSource | None]:
+        """What the option is set to, and by what; None where it doesn't understand what it is given."""
+        session = Session(Output())
+        root = cli.make_context("acistore", [], obj=session, resilient_parsing=True)
+        ctx = command.make_context("x", [*arguments], parent=root, obj=session, resilient_parsing=True)
+        return ctx.params[str(param.name)], ctx.get_parameter_source(str(param.name))
+
+    flag = max(param.opts, key=len)
+    variable = "ACISTORE_" + flag.removeprefix("--").upper().replace("-", "_")
+    if param.is_flag:
+        [opposite] = param.secondary_opts
+        assert f"--no-{min(flag, opposite, key=len).removeprefix('--')}" in (flag, opposite)
+        for word, on in zip(SWITCH_WORDS.split(", "), [True, False] * 3, strict=True):
+            monkeypatch.setenv(variable, word)
+            assert given() == (on, ParameterSource.ENVIRONMENT)
+            assert given(flag) == (True, ParameterSource.COMMANDLINE)
+            assert given(opposite) == (False, ParameterSource.COMMANDLINE)
+    else:
+        word = next(word for word in UNDERSTOOD if given(flag, word)[0])
+        monkeypatch.setenv(variable, word)
+        value, source = given()
+        assert value
+        assert source is ParameterSource.ENVIRONMENT
+        assert given(flag, word)[1] is ParameterSource.COMMANDLINE
+
+
+def test_of_every_key_a_flag_beats_the_variable_and_that_the_file(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once: what is written comes back, and where it was set."""
+    keys = [option for option in OPTIONS if option.in_files]
+    file = write("".join(f'{option.name} = "{WORDS[option.kind.metavar][0]}"\n' for option in keys))
+
+    def shown(source: int, *arguments: str) -> None:
+        document = run(*arguments, "--json", "config").document
+        origins = [str(file), "", "flag"]
+        for option in keys:
+            kind = option.kind
+            assert document[option.name] == {
+                "value": kind.plain(kind.parse(WORDS[kind.metavar][source])),
+                "from": origins[source] or option.variable,
+            }
+
+    monkeypatch.delenv("ACISTORE_DIR")
+    shown(0)
+    for option in keys:
+        monkeypatch.setenv(option.variable, WORDS[option.kind.metavar][1])
+    shown(1)
+    flags = [
+        [option.flag, WORDS[option.kind.metavar][2]] if option.kind.metavar else [option.flag] for option in keys
+    ]
+    shown(2, *chain.from_iterable(flags))
+
+
+def test_tables_of_flag_variable_and_file_are_added_up(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = {
+        "mirrors": '[{{prefix = "{0}", url = "https://{0}/{{ext}}"}}]',
+        "hosts": '[{{name = "{0}"}}]',
+        "policies": '[{{prefix = "{0}"}}]',
+    }
+    assert list(examples) == list(TABLES)
+    file = write("".join(f"{name} = {text.format('a')}\n" for name, text in examples.items()))
+    for name, text in examples.items():
+        monkeypatch.setenv(f"ACISTORE_{name.upper()}", text.format("b"))
+    flags = chain.from_iterable((f"--{name}", text.format("c")) for name, text in examples.items())
+    document = run(*flags, "--json", "config").document
+    for name in TABLES:
+        assert [each.get("prefix", each.get("name")) for each in document[name]["value"]] == ["c", "b", "a"]
+        assert [each["from"] for each in document[name]["value"]] == [
+            "flag",
+            f"ACISTORE_{name.upper()}",
+            str(file),
+        ]
+        assert document[name]["from"] == "flag"
 
 
 # --- options before the command

@@ -21,6 +21,7 @@ from tests.cli.running import COMMAND, Run, at_terminal, environment, spawn
 from tests.fetch.conftest import HOST, NAME, Publisher, app
 from tests.gpg import SigningKey
 from tests.images import image
+from tests.waiting import PATIENCE
 from tests.web import RawServer, WebSite
 
 FETCH_KEYS = {"id", "name", "labels", "size", "source", "fetched_at", "reused", "bytes_downloaded"}
@@ -141,6 +142,23 @@ def test_of_several_each_is_tried_and_the_first_failure_is_the_exit_code(
     assert len(ran.errors) == 3
 
 
+def test_of_several_it_is_told_how_many_are_done(trusted: Publisher, run: Run) -> None:
+    ran = run("fetch", "--jobs", "1", f"{NAME}:1.0", "Not A Name")
+    assert [line for line in ran.err.splitlines() if line.endswith("of 2)")] == [
+        "Not A Name failed (1 of 2)",
+        f"{NAME}:1.0 is in the store (2 of 2)",
+    ]
+
+
+@pytest.mark.parametrize(("version", "code"), [("", 2), ("latest", 4)])
+def test_who_asks_for_no_version_or_for_latest_is_shown_the_way(
+    trusted: Publisher, run: Run, version: str, code: int
+) -> None:
+    trusted.publish(app(version="2.0", **HERE), version="latest")
+    ran = run("--json", "fetch", f"{NAME}:{version}")
+    assert (ran.code, ran.error["next"].endswith(f"acistore fetch {NAME}")) == (code, True)
+
+
 def test_a_reader_that_has_gone_keeps_no_image_from_coming(trusted: Publisher, run: Run, store: Store) -> None:
     trusted.publish(app(version="2.0", **HERE), version="2.0")
     command = shlex.join([*COMMAND, "-q", "fetch", f"{NAME}:1.0", f"{NAME}:2.0", f"{NAME}:3.0"])
@@ -234,7 +252,7 @@ def test_a_fetch_that_is_interrupted_leaves_a_sound_store(
     def stall(connection: socket.socket, _head: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000))
         at_work.set()
-        over.wait(20)
+        over.wait(PATIENCE)
 
     with RawServer(stall, authority.issue_cert("slow.example.com")) as server:
         web.take_over("slow.example.com", server)
@@ -244,9 +262,9 @@ def test_a_fetch_that_is_interrupted_leaves_a_sound_store(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
-            assert at_work.wait(20)
+            assert at_work.wait(PATIENCE)
             process.send_signal(getattr(signal, name))
-            code = process.wait(20)
+            code = process.wait(PATIENCE)
             over.set()
             assert process.stdout and process.stderr
             assert (code, process.stdout.read(), process.stderr.read()) == (
@@ -308,10 +326,10 @@ def test_a_question_can_be_interrupted(publisher: Publisher, run: Run) -> None:
         os.close(terminal)
         seen = b""
         while b"[y/N]" not in seen:
-            assert select.select([keyboard], [], [], 20)[0], seen
+            assert select.select([keyboard], [], [], PATIENCE)[0], seen
             seen += os.read(keyboard, 1 << 16)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE) == 130
     os.close(keyboard)
     assert run("--json", "trust", "list").document == []
 

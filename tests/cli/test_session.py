@@ -1,5 +1,6 @@
 """What every command does alike: one failure of several, and a store that isn't there."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,3 +104,18 @@ def test_packs_without_a_database_are_a_damaged_store_and_not_a_missing_one(run:
 def test_a_place_that_can_be_no_store_is_not_taken_for_a_missing_one(run: Run, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
     assert run("--json", "list").error["kind"] == "StoreUnavailable"
+
+
+# --- what is logged
+
+
+def test_debug_lines_have_the_time_and_who_says_it(run: Run, tmp_path: Path) -> None:
+    directory = tmp_path / "user/auth.d"
+    directory.mkdir(parents=True)
+    (directory / "docker.json").write_text('{"rktKind": "dockerAuth", "rktVersion": "v1"}')
+    (directory / "docker.json").chmod(0o600)
+    said = f"acistore.net.credentials: {directory}/docker.json is about Docker registries, and passed over"
+    lines = run("--debug", "config").err.splitlines()
+    [line] = [line for line in lines if line.endswith(said)]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d\d\d ", line.removesuffix(said))
+    assert "Docker" not in run("-v", "config").err

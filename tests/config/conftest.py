@@ -5,9 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from acistore.config import Config
+from acistore.config import PULL_POLICIES, Config
 
 Load = Callable[..., Config]
+
+# Of each kind of value: what the file has, what the variable, and what the flag.
+WORDS = {
+    "SIZE": ("1M", "2M", "3M"),
+    "DURATION": ("7s", "8s", "9s"),
+    "N": ("7", "8", "9"),
+    "PATH": ("/file", "/variable", "/flag"),
+    "LIST": ("http", "tls", "image"),
+    "": ("yes", "no", "yes"),
+    "|".join(PULL_POLICIES): ("new", "never", "update"),
+}
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ def test_what_is_no_host_is_refused(write: Write, load: Load, name: str) -> None
         (f'password = "{SECRET}"', "password is there without username"),
         ('aws_access_key_id = "u"', "aws_access_key_id is there without aws_secret_access_key"),
         (f'aws_secret_access_key = "{SECRET}"', "aws_secret_access_key is there without aws_access_key_id"),
+        (f'aws_session_token = "{SECRET}"', "aws_session_token is there without aws_access_key_id"),
         ('aws_region = "r"', "aws_region is there without aws_access_key_id"),
         ('aws_service = "r"', "aws_service is there without aws_access_key_id"),
         (f'username = "u"\npassword = "{SECRET}"\ntoken = "{SECRET}"', "a host takes one kind of credentials"),
@@ -196,7 +197,7 @@ def test_a_variable_or_flag_that_is_no_toml_is_refused_and_not_quoted(load: Load
         assert SECRET not in raised.value.message
 
 
-@pytest.mark.parametrize("key", ["password", "token", "aws_secret_access_key"])
+@pytest.mark.parametrize("key", ["password", "token", "aws_secret_access_key", "aws_session_token"])
 def test_a_secret_may_stand_in_a_variable_and_not_in_a_flag(load: Load, key: str) -> None:
     text = f'[{{name = "example.com", {key} = "{SECRET}", username = "u", aws_access_key_id = "i"}}]'
     with pytest.raises(ConfigError, match=f"hosts.{key} stands in a flag") as raised:
@@ -206,7 +207,9 @@ def test_a_secret_may_stand_in_a_variable_and_not_in_a_flag(load: Load, key: str
 
 
 def test_secrets_are_in_no_representation() -> None:
-    host = Host("a", username="u", password=SECRET, token=SECRET, aws_secret_access_key=SECRET)
+    host = Host(
+        "a", username="u", password=SECRET, token=SECRET, aws_secret_access_key=SECRET, aws_session_token=SECRET
+    )
     assert SECRET not in repr(host) + repr(Config(hosts=(host,))) + write_table(host)
     assert tomllib.loads(f"x = {write_table(host)}")["x"] == {
         "name": "a",
@@ -214,6 +217,7 @@ def test_secrets_are_in_no_representation() -> None:
         "password": "(hidden)",
         "token": "(hidden)",
         "aws_secret_access_key": "(hidden)",
+        "aws_session_token": "(hidden)",
     }
     assert host.secret
     assert not Host("a", username="u").secret

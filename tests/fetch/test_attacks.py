@@ -15,7 +15,7 @@ from acistore.errors import (
     BadSignature,
     MalformedSignature,
     NotTrusted,
-    ResourceNotFound,
+    RequestRefused,
     RevokedKey,
     ServerFailed,
     SignatureMissing,
@@ -33,6 +33,7 @@ from tests.trust.hardening.forging import (
     public_key,
     signed,
 )
+from tests.waiting import PATIENCE
 
 # In place of a signature
 
@@ -47,12 +48,12 @@ ANSWERS: dict[str, type[AcistoreError]] = {
     "300 Multiple Choices": ServerFailed,
     "301 Moved Permanently": ServerFailed,
     "304 Not Modified": ServerFailed,
-    "401 Unauthorized": ResourceNotFound,
-    "403 Forbidden": ResourceNotFound,
+    "401 Unauthorized": RequestRefused,
+    "403 Forbidden": RequestRefused,
     "404 Not Found": SignatureMissing,
     "410 Gone": SignatureMissing,
-    "416 Range Not Satisfiable": ResourceNotFound,
-    "451 Unavailable For Legal Reasons": ResourceNotFound,
+    "416 Range Not Satisfiable": RequestRefused,
+    "451 Unavailable For Legal Reasons": RequestRefused,
     "500 Internal Server Error": ServerFailed,
     "503 Service Unavailable": ServerFailed,
 }
@@ -195,7 +196,7 @@ def run(*arguments: object, stdin: bytes = b"") -> Ran:
         env=environment(),
         input=stdin,
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -236,7 +237,7 @@ def test_named_pipe_that_somebody_names_is_read(image_file: Path, release: Signi
         writer.start()
         ran = run("fetch", image_file, "--signature", pipe)
         assert ran.code == 0, ran
-        writer.join(20)
+        writer.join(PATIENCE)
         assert not writer.is_alive()
 
 

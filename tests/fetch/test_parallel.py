@@ -2,33 +2,61 @@
 
 import hashlib
 import os
+import socket
 import threading
 from dataclasses import replace
 
 import pytest
+import trustme
 
 from acistore.errors import AcistoreError, ImageMismatch, InvalidName, NoTrustedKey, ResourceNotFound, UsageError
 from acistore.fetch import Fetched, Fetcher
 from acistore.naming import ImageName
+from acistore.progress import Silent
 from tests.fetch.conftest import Operator, Unsteady
+from tests.fileserver import Site
 from tests.images import image
+from tests.waiting import PATIENCE
+from tests.web import RawServer, WebSite
 
 
-class Gate:
-    """Lets those who come pass together, `size` at a time; `most` is how many have been in it at once."""
+class Counted:
+    """A site, and how many requests it has been answering at once."""
 
-    def __init__(self, size: int) -> None:
-        self._barrier = threading.Barrier(size, timeout=20)
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._lock = threading.Lock()
         self._inside = 0
         self.most = 0
 
-    def __call__(self) -> None:
+    def __call__(self, connection: socket.socket, head: bytes) -> None:
         with self._lock:
             self._inside += 1
             self.most = max(self.most, self._inside)
-        self._barrier.wait()
-        with self._lock:
+        try:
+            self._site(connection, head)
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+
+class Gate:
+    """Keeps those who come until `size` of them have been in it at once, or until they lose patience (seconds).
+    `most` is how many there were."""
+
+    def __init__(self, size: int, patience: float = PATIENCE) -> None:
+        self._size = size
+        self._patience = patience
+        self._changed = threading.Condition()
+        self._inside = 0
+        self.most = 0
+
+    def __call__(self) -> None:
+        with self._changed:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self._size, self._patience)
             self._inside -= 1
 
 
@@ -65,13 +93,32 @@ def test_several_images_are_downloaded_at_once(unsteady: Unsteady, trusting: Ope
 
 
 def test_no_more_than_the_jobs_allow(unsteady: Unsteady, trusting: Operator) -> None:
-    gate = Gate(2)
+    """Whoever is there waits a little for one too many."""
+    gate = Gate(3, patience=0.2)
     for name in "abcdef":
         publish(unsteady, name, gate)
     jobs(trusting, 2)
     trusting.fetch_all(*[unsteady.url(f"acis/example.com/{name}.aci") for name in "abcdef"])
-    assert gate.most == 2
+    assert gate.most <= 2
     assert len(trusting.store.list()) == 6
+
+
+def test_what_images_need_counts_as_well(
+    unsteady: Unsteady, trusting: Operator, web: WebSite, authority: trustme.CA
+) -> None:
+    """Pages and signatures, too: the server never answers more than two at once."""
+    gate = Gate(3, patience=0.2)
+    for name in "abcdef":
+        publish(unsteady, name, gate)
+    publish(unsteady, "one", dependencies=[{"imageName": f"example.com/{name}"} for name in "abc"])
+    publish(unsteady, "two", dependencies=[{"imageName": f"example.com/{name}"} for name in "def"])
+    jobs(trusting, 2)
+    counted = Counted(unsteady.site)
+    with RawServer(counted, authority.issue_cert("example.com")) as server:
+        web.take_over("example.com", server)
+        outcomes = trusting.fetch_all("example.com/one", "example.com/two")
+    assert [type(each) for each in outcomes] == [Fetched, Fetched]
+    assert counted.most <= 2
 
 
 def test_one_job_works(unsteady: Unsteady, trusting: Operator) -> None:
@@ -111,6 +158,17 @@ def test_what_is_asked_for_twice_comes_once(unsteady: Unsteady, trusting: Operat
     assert unsteady.site.files["/acis/example.com/app.aci"].sent == len(
         unsteady.site.files["/acis/example.com/app.aci"].body
     )
+
+
+def test_what_is_needed_with_and_without_a_pin_comes_once(unsteady: Unsteady, trusting: Operator) -> None:
+    archive = publish(unsteady, "libc")
+    pinned = f"sha512-{hashlib.sha512(archive).hexdigest()}"
+    publish(unsteady, "a", dependencies=[{"imageName": "example.com/libc"}])
+    publish(unsteady, "b", dependencies=[{"imageName": "example.com/libc", "imageID": pinned}])
+    outcomes = trusting.fetch_all("example.com/a", "example.com/b")
+    assert [type(each) for each in outcomes] == [Fetched, Fetched]
+    libc = unsteady.site.files["/acis/example.com/libc.aci"]
+    assert libc.sent == len(libc.body)
 
 
 def test_one_failure_is_no_other_images_failure(unsteady: Unsteady, trusting: Operator) -> None:
@@ -156,14 +214,21 @@ def test_what_is_passed_over_keeps_nobody_waiting(unsteady: Unsteady, trusting: 
 def test_what_was_passed_over_comes_for_the_next_that_needs_it(unsteady: Unsteady, trusting: Operator) -> None:
     """a fails before x has come; b needs x as well, and what x needs."""
     publish(unsteady, "z")
-    gate = threading.Event()
+    refused = threading.Event()
     publish(unsteady, "x", dependencies=[{"imageName": "example.com/z"}])
-    unsteady.site.files["/acis/example.com/x.aci"].gate = lambda: gate.wait(20)
     publish(unsteady, "b", dependencies=[{"imageName": "example.com/x"}])
-    unsteady.site.files["/acis/example.com/b.aci"].gate = lambda: gate.wait(20)
+    for name in "xb":
+        unsteady.site.files[f"/acis/example.com/{name}.aci"].gate = lambda: refused.wait(PATIENCE)
     publish(unsteady, "a", dependencies=[{"imageName": f"example.com/{name}"} for name in ("gone", "x")])
-    threading.Timer(1, gate.set).start()
-    first, second = trusting.fetch_all("example.com/a", "example.com/b")
+
+    class Watching(Silent):
+        def decided(self, about: str, what: str, why: str) -> None:
+            if what == "refuse":
+                refused.set()
+
+    fetcher = Fetcher(trusting.store, trusting.trust, trusting.config, progress=Watching())
+    outcomes = list(fetcher.fetch_all(["example.com/a", "example.com/b"]))
+    first, second = (each.result for each in sorted(outcomes, key=lambda each: each.position))
     assert isinstance(first, ResourceNotFound)
     assert isinstance(second, Fetched)
     assert {each.name for each in trusting.store.list()} == {f"example.com/{name}" for name in "abxz"}

@@ -1,22 +1,30 @@
 """Mirrors and endpoints: in which order they are asked, and what is said when all of them fail."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
 from acistore.config import Mirror
 from acistore.errors import (
+    AcistoreError,
+    ArchiveRefused,
     BadSignature,
     EndpointNotFound,
+    ImageMismatch,
+    InsecureTransport,
+    LimitExceeded,
     NetworkError,
     ResourceNotFound,
     ServerFailed,
     TransferFailed,
 )
 from acistore.fetch import Fetcher
+from acistore.fetch.places import Failures
 from acistore.naming import ImageName
 from tests.fetch.conftest import NAME, Operator, Publisher, Unsteady, app, served
 from tests.gpg import SigningKey
+from tests.ssh import SshSigningKey
 
 MIRROR = "https://mirror.test/{name}-{version}-{os}-{arch}.{ext}"
 FILE = f"{NAME}-1.0-linux-amd64.aci"
@@ -54,6 +62,57 @@ def test_a_mirror_that_lacks_the_image_hands_over(publisher: Publisher, trusting
     publisher.web.put("mirror.test", "index.html", b"nothing")
     mirrored(trusting, MIRROR, "https://nowhere.test/{name}.{ext}")
     assert trusting.fetch(WANTED).source == f"https://example.com/acis/{NAME}-1.0.aci"
+
+
+def test_the_first_mirror_that_has_it_is_the_one(publisher: Publisher, trusting: Operator) -> None:
+    """In the order of the configuration, whichever prefix is the longer one; a dead one hands over to the next."""
+    for host in ("one.test", "two.test"):
+        on_mirror(publisher, served(app()), host=host)
+    urls = [MIRROR.replace("mirror.test", host) for host in ("nowhere.test", "one.test", "two.test")]
+    mirrors = zip(("example.com/app", "example.com", "example.com/app"), urls, strict=True)
+    trusting.config = replace(trusting.config, mirrors=tuple(Mirror(prefix, url) for prefix, url in mirrors))
+    assert trusting.fetch(WANTED).source == f"https://one.test/{FILE}"
+    assert not any("two.test" in line for line in publisher.web.log())
+
+
+def test_a_mirror_with_an_old_image_hands_over(publisher: Publisher, trusting: Operator) -> None:
+    """Signed by whoever may, but older than what was admitted last, or another version than is asked for."""
+    latest = f"{NAME},os=linux,arch=amd64"
+    for version in ("latest", "2.0"):
+        publisher.publish(app(version="2.0"), version=version)
+        publisher.web.put("mirror.test", f"{NAME}-{version}.aci", served(app()))
+        publisher.web.put("mirror.test", f"{NAME}-{version}.aci.asc", publisher.key.sign(served(app())))
+    trusting.fetch(latest)
+    mirrored(trusting, "https://mirror.test/{name}-{version}.{ext}")
+    for wanted, version in ((latest, "latest"), (WANTED.replace("1.0", "2.0"), "2.0")):
+        assert trusting.fetch(wanted).source == f"https://example.com/acis/{NAME}-{version}.aci"
+        assert f"GET https://mirror.test/{NAME}-{version}.aci 200" in publisher.web.log()
+    assert [each.labels["version"] for each in trusting.store.list()] == ["2.0"]
+
+
+def test_a_mirror_by_plain_http_is_not_asked_unless_that_is_allowed(
+    publisher: Publisher, trusting: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.web.put("plain.test", f"{FILE}.asc", publisher.key.sign(served(app())), tls=False)
+    url = publisher.web.put("plain.test", FILE, served(app()), tls=False)
+    mirrored(trusting, MIRROR.replace("https://mirror.test", "http://plain.test"))
+    with pytest.raises(InsecureTransport) as raised:
+        trusting.fetch(WANTED)
+    assert raised.value.next_step is not None
+    assert "--insecure-options=http" in raised.value.next_step
+    assert not any("plain.test" in line for line in publisher.web.log())
+    assert "the mirror plain.test is passed over" in caplog.text
+    assert trusting.fetch(WANTED, insecure={"http"}).source == url
+
+
+def test_a_mirror_may_have_a_signature_of_either_kind(
+    publisher: Publisher, operator: Operator, ssh_key: SshSigningKey
+) -> None:
+    publisher.web.put("mirror.test", f"{FILE}.sig", ssh_key.sign(served(app())))
+    publisher.web.put("mirror.test", FILE, served(app()))
+    operator.trusts(ssh_key)
+    mirrored(operator, MIRROR)
+    assert operator.fetch(WANTED).source == f"https://mirror.test/{FILE}"
 
 
 def test_a_mirror_need_not_be_trusted(publisher: Publisher, trusting: Operator, stranger: SigningKey) -> None:
@@ -105,6 +164,26 @@ def test_all_reasons_are_told_together(publisher: Publisher, trusting: Operator)
     assert "neither https nor http" in told
 
 
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        ((ResourceNotFound, LimitExceeded, ImageMismatch, ArchiveRefused), 4),
+        ((EndpointNotFound, ArchiveRefused, InsecureTransport), 5),
+        ((ResourceNotFound, ArchiveRefused, EndpointNotFound), 1),
+        ((ResourceNotFound, EndpointNotFound), 3),
+    ],
+)
+def test_of_all_failures_the_weightiest_decides(kinds: tuple[type[AcistoreError], ...], code: int) -> None:
+    for order in permutations(kinds):
+        failures = Failures()
+        for kind in order:
+            failures.add(f"https://{kind.__name__}.test/", kind(f"https://{kind.__name__}.test/: no"))
+        weightiest = failures.weightiest()
+        assert weightiest.exit_code == code
+        others = {f"https://{kind.__name__}.test/" for kind in kinds if not isinstance(weightiest, kind)}
+        assert weightiest.facts == dict.fromkeys(others, "no")
+
+
 def test_what_failed_on_the_network_weighs_more_than_what_is_not_there(
     publisher: Publisher, trusting: Operator
 ) -> None:
@@ -150,6 +229,19 @@ def test_what_was_left_of_a_mirror_stays_when_all_fail(unsteady: Unsteady, trust
     with pytest.raises((TransferFailed, ServerFailed)):
         trusting.fetch(WANTED)
     assert trusting.partials() == [100]
+
+
+def test_a_scheme_in_capitals_is_the_same(publisher: Publisher, trusting: Operator) -> None:
+    publisher.page("HTTPS://example.com/acis/{name}-{version}.{ext}")
+    url = publisher.publish(app())
+    assert trusting.fetch(WANTED).source.lower() == url
+    assert trusting.fetch(url.replace("https", "HTTPS")).name == NAME
+
+
+def test_a_host_that_is_none_is_one_reason_among_others(publisher: Publisher, trusting: Operator) -> None:
+    publisher.page("https://xn--/{name}.{ext}", "https://example.com/acis/{name}-{version}.{ext}")
+    publisher.publish(app())
+    assert trusting.fetch(WANTED).source.startswith("https://example.com/")
 
 
 def test_labels_do_not_choose_the_path_at_a_mirror(publisher: Publisher, trusting: Operator) -> None:

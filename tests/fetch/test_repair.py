@@ -20,6 +20,7 @@ from acistore.store import Admission, Store, StoredImage, always
 from tests.fetch.conftest import HOST, LABELS, NAME, Operator, Publisher, served
 from tests.images import image
 from tests.store.damaging import lose_database, rot, the_pack_with
+from tests.waiting import PATIENCE
 from tests.web import RawServer, answering
 
 OWN, SHARED = b"app's own\n" * 300, b"shared with others\n" * 300
@@ -379,11 +380,11 @@ def test_repair_waits_for_others_that_use_the_store(shop: Operator, caplog: pyte
     thread = threading.Thread(target=lambda: done.append(repair(shop)))
     thread.start()
     try:
-        assert waits.wait(20)
+        assert waits.wait(PATIENCE)
         assert not done
     finally:
         other.close()
-        thread.join(20)
+        thread.join(PATIENCE)
         logging.getLogger("acistore").removeHandler(handler)
     assert done[0].report.ok
     assert held(shop) == {NAME: APP, BASE_NAME: BASE}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acistore.config import Limits
 from acistore.errors import DependencyCycle, EndpointNotFound
 from acistore.fetch.asked import Asked
 from acistore.fetch.fetched import Fetched
@@ -191,6 +192,23 @@ def test_an_endless_chain_ends_at_the_bound() -> None:
     result = grow({number: [number + 1] for number in range(50)}, depth=5)
     assert isinstance(result, DependencyCycle)
     assert "deeper than 5" in result.message
+
+
+def test_the_bounds_where_nobody_has_set_others() -> None:
+    limits = Limits()
+
+    def result(graph: Graph) -> Fetched | Exception:
+        [(result, _)] = drive(graph, [0], jobs=4, depth=limits.dependency_depth, count=limits.dependencies)
+        return result
+
+    chain = {number: [number + 1] for number in range(limits.dependency_depth)}
+    end = limits.dependency_depth
+    assert isinstance(result(chain | {end: []}), Fetched)
+    assert isinstance(result(chain | {end: [end + 1], end + 1: []}), DependencyCycle)
+    last = limits.dependencies
+    many = {0: [*range(1, last + 1)]} | {number: [] for number in range(1, last + 2)}
+    assert isinstance(result(many), Fetched)
+    assert isinstance(result(many | {1: [last + 1]}), DependencyCycle)
 
 
 @pytest.mark.parametrize("last_first", [False, True])

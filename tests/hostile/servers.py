@@ -152,3 +152,13 @@ class Outdated(RawServer):
             self._context.minimum_version = ssl.TLSVersion.TLSv1
             self._context.maximum_version = newest
         self._context.set_ciphers("ALL:@SECLEVEL=0")
+
+
+class Anonymous(RawServer):
+    """A server that speaks TLS without any certificate."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__(handler)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self._context.set_ciphers("aNULL:@SECLEVEL=0")

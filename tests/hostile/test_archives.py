@@ -119,15 +119,10 @@ def test_wherever_a_bomb_is_hidden_it_stops_at_the_limit(victim: Victim, where: 
     victim.refuses(ArchiveRefused, limits=ROOM, **victim.signed(bomb("gzip", HIDDEN[where])))
 
 
-@pytest.mark.parametrize(
-    ("name", "where"),
-    [("gzip", "in a file"), ("xz", "in a file"), ("gzip", "after the end"), ("gzip", "in a sparse file")],
-)
-def test_a_bomb_costs_the_command_neither_memory_nor_disk(
-    victim: Victim, honest: Measured, name: str, where: str
-) -> None:
+@pytest.mark.parametrize("name", ["gzip", "xz"])
+def test_a_bomb_costs_the_command_neither_memory_nor_disk(victim: Victim, honest: Measured, name: str) -> None:
     """What the limit lets through is 16 MiB, on disk as well, and next to nothing in memory."""
-    handlers = victim.signed(bomb(name, HIDDEN[where]))
+    handlers = victim.signed(bomb(name, HIDDEN["in a file"]))
     ran = victim.command_refuses(ArchiveRefused, limits=ROOM, largest_file=24 * MIB, **handlers)
     assert ran.peak < honest.peak + 64 * MIB
 

@@ -25,7 +25,6 @@ from tests.web import answering
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 # What lies in the buffers between a server and a client: of two connections, since there is a proxy.
 BUFFERS = 24 * MIB
-SLOW = {"deadline": "1s", "rate_window": "500ms"}
 
 
 # --- without end
@@ -78,19 +77,19 @@ def test_an_endless_image_costs_the_command_neither_memory_nor_disk(victim: Vict
 )
 def test_one_byte_a_second_is_given_up(victim: Victim, place: str, kind: type[NetworkError], start: bytes) -> None:
     drop = b"1\r\nx\r\n" if start == CHUNKED else b"x"
-    victim.refuses(kind, limits=SLOW, **{place: dripping(start, drop)})
+    victim.gives_up(kind, **{place: dripping(start, drop)})
 
 
 @pytest.mark.parametrize(
     ("place", "kind"), [("page", LimitExceeded), ("signature", LimitExceeded), ("image", TransferFailed)]
 )
 def test_a_body_that_stops_is_given_up(victim: Victim, place: str, kind: type[NetworkError]) -> None:
-    victim.refuses(kind, limits=SLOW, **{place: stopping(OK + b"Content-Length: 2000\r\n\r\nsome")})
+    victim.gives_up(kind, **{place: stopping(OK + b"Content-Length: 2000\r\n\r\nsome")})
 
 
 def test_much_around_each_byte_does_not_count_as_speed(victim: Victim) -> None:
     padded = Flood(CHUNKED, b"1;" + b"x" * 20_000 + b"\r\nx\r\n")
-    victim.refuses(TransferFailed, limits={**SLOW, "minimum_rate": "1MiB"}, image=padded)
+    victim.gives_up(TransferFailed, limits={"minimum_rate": "1MiB"}, image=padded)
 
 
 # --- framed wrong
@@ -296,7 +295,7 @@ def test_an_error_page_without_end_is_not_read(victim: Victim, status: bytes, ki
 
 @pytest.mark.parametrize("place", ["page", "signature", "image"])
 def test_a_server_that_never_answers_is_given_up(victim: Victim, place: str) -> None:
-    victim.refuses(ConnectionFailed, limits=SLOW, **{place: silent})
+    victim.gives_up(ConnectionFailed, **{place: silent})
 
 
 @pytest.mark.parametrize("place", ["signature", "image"])

@@ -41,10 +41,11 @@ def cycle_of(victim: Victim, name: str, **limits: str) -> AcistoreError:
     [
         {"a": ["a"]},
         {"a": ["b"], "b": ["a"]},
+        {"a": ["b"], "b": ["c"], "c": ["d"], "d": ["e"], "e": ["a"]},
         {"a": ["b"], "b": ["c"], "c": ["d"], "d": ["b"]},
         {"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["c"]},
     ],
-    ids=["itself", "two", "below", "one of two"],
+    ids=["itself", "two", "five", "below", "one of two"],
 )
 def test_a_circle_is_found(victim: Victim, publisher: Publisher, needs: dict[str, list[str]]) -> None:
     publish(publisher, needs)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from acistore.errors import AcistoreError, ConnectionFailed, ServerFailed
+from acistore.errors import AcistoreError, ConnectionFailed, ServerFailed, TLSFailed, TransferFailed
 from tests.hostile.conftest import MIB, TAG, Victim
 from tests.hostile.measured import Measured
-from tests.hostile.servers import OK, Flood, dripping, whole
+from tests.hostile.servers import OK, Flood, dripping, silent, stopping, whole
 from tests.hostile.test_bodies import BUFFERS
-from tests.web import answering
+from tests.web import Handler, RawServer, answering
 
-SLOW = {"deadline": "1s"}
 LENGTH = b"Content-Length: 0\r\n\r\n"
 FLOODS = {
     "one line": Flood(OK + b"Header: "),
@@ -38,7 +37,7 @@ def test_headers_without_end_are_given_up_early(victim: Victim, name: str) -> No
 @pytest.mark.parametrize("place", ["page", "signature", "image"])
 def test_preliminary_answers_without_end_are_given_up_at_the_deadline(victim: Victim, place: str) -> None:
     hints = Flood(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
-    victim.refuses(ConnectionFailed, limits=SLOW, **{place: hints})
+    victim.gives_up(ConnectionFailed, **{place: hints})
 
 
 @pytest.mark.parametrize(
@@ -55,16 +54,47 @@ def test_preliminary_answers_without_end_are_given_up_at_the_deadline(victim: Vi
 def test_headers_that_drip_are_given_up_at_the_deadline(
     victim: Victim, place: str, start: bytes, drop: bytes
 ) -> None:
-    victim.refuses(ConnectionFailed, ServerFailed, limits=SLOW, **{place: dripping(start, drop)})
+    victim.gives_up(ConnectionFailed, ServerFailed, **{place: dripping(start, drop)})
 
 
-@pytest.mark.parametrize(("name", "kind"), [("many lines", ServerFailed), ("hints", ConnectionFailed)])
+@pytest.mark.parametrize(
+    ("name", "kind", "limits"),
+    [("many lines", ServerFailed, {}), ("hints", ConnectionFailed, {"deadline": "1s"})],
+)
 def test_headers_without_end_cost_the_command_no_memory(
-    victim: Victim, honest: Measured, name: str, kind: type[AcistoreError]
+    victim: Victim, honest: Measured, name: str, kind: type[AcistoreError], limits: dict[str, str]
 ) -> None:
     hints = Flood(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
-    ran = victim.command_refuses(kind, limits=SLOW, page=hints if name == "hints" else fresh(name))
+    ran = victim.command_refuses(kind, limits=limits, page=hints if name == "hints" else fresh(name))
     assert ran.peak < honest.peak + 32 * MIB
+
+
+PROXIES: dict[str, Handler] = {
+    "silent": silent,
+    "drips": dripping(b"", b"H"),
+    "header drips": dripping(OK + b"Header: "),
+    "never begins": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "says nothing more": stopping(OK + b"\r\n"),
+    "goes on": dripping(OK + b"\r\n\x16\x03\x03\x40\x00"),
+    "endless headers": Flood(OK, b"Header: value\r\n"),
+    "endless status": Flood(b"HTTP/1.1 200 "),
+    "endless body": Flood(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"),
+    "redirects": answering(b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere.org/\r\nContent-Length: 0\r\n\r\n"),
+    "hangs up": answering(b""),
+}
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_that_means_harm_is_given_up_and_told(
+    victim: Victim, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with RawServer(PROXIES[name]) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://localhost:{proxy.port}")
+        limits = {"connect_timeout": "300ms", "deadline": "500ms"}
+        error = victim.fails(ConnectionFailed, ServerFailed, TransferFailed, TLSFailed, limits=limits)
+        assert all(head.startswith(b"CONNECT example.com:443 ") for head in proxy.requests)
+    assert f"localhost:{proxy.port}" in error.facts["way"]
+    assert victim.contacts() == set()
 
 
 @pytest.mark.parametrize(

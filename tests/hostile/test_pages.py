@@ -215,9 +215,9 @@ def test_templates_that_lead_to_no_web_address_are_not_followed(victim: Victim, 
 
 
 def test_templates_that_become_long_addresses_take_no_time(victim: Victim) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     victim.refuses(InsecureTransport, page=whole(tag("x{name}" + "{name}" * 1300) * 20))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -238,9 +238,3 @@ def test_templates_that_become_long_addresses_take_no_time(victim: Victim) -> No
 )
 def test_templates_that_cannot_be_rendered_are_none(victim: Victim, template: str) -> None:
     victim.refuses(EndpointNotFound, page=whole(tag(template)))
-
-
-def test_the_command_prints_what_a_page_says_without_its_control_characters(victim: Victim) -> None:
-    evil = tag("ftp://elsewhere.org/\x1b]0;evil\x07\x1b[2J\u202e\x9b{ext}")
-    ran = victim.command_refuses(InsecureTransport, page=whole(evil, b"Content-Type: text/html; charset=utf-8"))
-    assert all(character.isprintable() or character == "\n" for character in ran.err)

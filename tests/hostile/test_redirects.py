@@ -13,6 +13,7 @@ from acistore.errors import (
     EndpointNotFound,
     InsecureTransport,
     LimitExceeded,
+    ResourceNotFound,
     ServerFailed,
     TLSFailed,
 )
@@ -157,9 +158,14 @@ def test_redirects_that_lead_nowhere_end_there(victim: Victim, elsewhere: RawSer
     "location", [b"x" * 90_000, b"//" * 45_000, b"x://" * 22_000], ids=lambda location: ascii(location[:8])
 )
 def test_an_address_as_long_as_a_header_takes_no_time(victim: Victim, location: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     victim.refuses(ServerFailed, image=moved(location))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
+
+
+def test_a_long_address_is_told_in_short(victim: Victim) -> None:
+    refused = victim.refuses(ResourceNotFound, image=moved(b"/" + b"x" * 20_000))
+    assert len(refused.error.message) < 300
 
 
 def test_a_redirect_with_a_body_without_end_is_followed_at_once(victim: Victim, elsewhere: RawServer) -> None:
@@ -198,6 +204,7 @@ def test_a_redirect_to_a_host_with_a_bad_certificate_fails_there(victim: Victim,
         )
         assert server.requests == []
     assert refused.error.facts["redirected from"].startswith("https://example.com/")
+    assert refused.error.message not in refused.error.facts.values()
 
 
 def test_the_page_of_another_host_speaks_for_the_name_that_was_asked(
@@ -210,8 +217,3 @@ def test_the_page_of_another_host_speaks_for_the_name_that_was_asked(
         victim.refuses(
             EndpointNotFound, page=moved(b"https://elsewhere.org/"), contacts=frozenset({HOST, ELSEWHERE})
         )
-
-
-def test_the_command_tells_of_a_redirect_without_its_control_characters(victim: Victim) -> None:
-    ran = victim.command_refuses(ServerFailed, page=moved(b"ftp://elsewhere.org/\x1b]0;evil\x07"))
-    assert all(character.isprintable() or character == "\n" for character in ran.err)

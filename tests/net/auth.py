@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from acistore.config import Config, Host, Limits
+from acistore.net.credentials.known import Credentials
 
 SECRET = "correct-horse-battery"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -83,3 +85,10 @@ def header(request: bytes, name: str) -> str | None:
         if key.lower() == name.lower():
             return value
     return None
+
+
+def sent(config: Config, host: str, scheme: str = "https") -> str | None:
+    """The Authorization that is known for a host."""
+    url = httpx.URL(f"{scheme}://{host}/app.aci")
+    known = Credentials(config).for_url(url)
+    return None if known is None else known.secret.authorize("GET", url).headers["Authorization"]

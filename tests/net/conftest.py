@@ -9,7 +9,9 @@ import trustme
 
 from acistore.store.spool import Spool, SpoolFile
 from acistore.store.workspace import Workspace
+from tests.fileserver import File
 from tests.net.auth import Places, made
+from tests.net.downloads import Serve, Served
 
 
 @pytest.fixture
@@ -30,3 +32,14 @@ def spooled(tmp_path: Path) -> Iterator[Callable[[str], SpoolFile]]:
     workspace.create()
     with ExitStack() as stack:
         yield lambda url: stack.enter_context(Spool(workspace).file(url, waiting=pytest.fail))
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA, direct: None) -> Serve:
+    """Serves a file, and makes somebody who downloads it."""
+    certificate = authority.issue_cert("localhost")
+
+    def make(file: File) -> Served:
+        return Served(tmp_path_factory.mktemp("store"), certificate, file)
+
+    return make

@@ -111,7 +111,8 @@ def test_hosts_that_are_evidently_private(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["example.com", "localhost.example.com", "notlocalhost", "8.8.8.8", "[2a00:1450::1]"]
+    "host",
+    ["example.com", "localhost.example.com", "notlocalhost", "8.8.8.8", "[2a00:1450::1]", "a.com%00", "a.com%ff"],
 )
 def test_hosts_that_are_not(host: str) -> None:
     assert not is_evidently_private(host)

@@ -1,6 +1,7 @@
 """Who is sent which Authorization, over what, and that nobody else ever sees it."""
 
 import logging
+import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -11,8 +12,8 @@ import httpx
 import pytest
 import trustme
 
-from acistore.config import Config, Host
-from acistore.errors import AcistoreError, ConnectionFailed, ResourceNotFound
+from acistore.config import Config, Host, Limits
+from acistore.errors import AcistoreError, ConnectionFailed, RequestRefused, ResourceNotFound
 from acistore.net import Client
 from acistore.net.credentials.kinds import AwsKey, Basic, Bearer
 from tests.cli.running import spawn
@@ -81,7 +82,7 @@ def test_plain_http_carries_no_credentials(net: Net, places: Places) -> None:
     config = places.config(
         Host("a.com", token=SECRET, origin="the file"), insecure_options=frozenset({"http", "tls"})
     )
-    with Client(config) as client, pytest.raises(ResourceNotFound) as raised:
+    with Client(config) as client, pytest.raises(RequestRefused) as raised:
         client.get("http://a.com/", limit=LIMIT).found()
     assert authorizations(server) == [None]
     assert raised.value.facts["credentials"] == "those in the file were not sent"
@@ -95,7 +96,7 @@ def test_without_checked_certificates_no_credentials_are_sent_and_a_warning_says
     stranger = trustme.CA().issue_cert("localhost")
     with RawServer(answer("403 Forbidden"), stranger) as server, Client(config) as client:
         for _ in range(2):
-            with pytest.raises(ResourceNotFound) as raised:
+            with pytest.raises(RequestRefused) as raised:
                 client.get(server.url, limit=LIMIT).found()
     assert authorizations(server) == [None, None]
     assert "--insecure-options=tls" in (raised.value.next_step or "")
@@ -152,11 +153,11 @@ def test_a_caller_can_not_say_who_asks_by_headers(places: Places, name: str) -> 
 # Errors, logs and traces
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "400 Bad Request"])
 def test_a_refusal_says_which_credentials_were_sent(net: Net, places: Places, status: str) -> None:
     net.serve("a.com", answer(status))
     file = places.write("user", "a.json", oauth("a.com"))
-    with Client(places.config()) as client, pytest.raises(ResourceNotFound, match=status) as raised:
+    with Client(places.config()) as client, pytest.raises(RequestRefused, match=status) as raised:
         client.get("https://a.com/", limit=LIMIT).found()
     assert raised.value.facts == {"credentials": f"sent, from {file}"}
     assert str(file) in (raised.value.next_step or "")
@@ -175,9 +176,18 @@ def test_a_refusal_says_where_credentials_would_go(net: Net, places: Places) -> 
 
 def test_what_is_missing_is_not_a_matter_of_credentials(net: Net, places: Places) -> None:
     net.serve("a.com", answer("404 Not Found"))
-    with Client(places.config()) as client, pytest.raises(ResourceNotFound) as raised:
+    with Client(places.config(Host("a.com", token=SECRET))) as client, pytest.raises(ResourceNotFound) as raised:
         client.get("https://a.com/", limit=LIMIT).found()
+    assert not isinstance(raised.value, RequestRefused)
     assert (raised.value.facts, raised.value.next_step) == ({}, None)
+
+
+def test_a_bad_request_of_a_stranger_may_want_a_client_certificate(net: Net, places: Places) -> None:
+    """As nginx answers who shows none, where it asks for one."""
+    net.serve("a.com", answer("400 Bad Request"))
+    with Client(places.config()) as client, pytest.raises(RequestRefused) as raised:
+        client.get("https://a.com/", limit=LIMIT).found()
+    assert "client_certificate" in (raised.value.next_step or "")
 
 
 @pytest.mark.parametrize(
@@ -186,8 +196,9 @@ def test_what_is_missing_is_not_a_matter_of_credentials(net: Net, places: Places
         Host("a.com", token=SECRET),
         Host("a.com", username="ada", password=SECRET),
         Host("a.com", aws_access_key_id="AKID", aws_secret_access_key=SECRET),
+        Host("a.com", aws_access_key_id="AKID", aws_secret_access_key="key", aws_session_token=SECRET),
     ],
-    ids=["token", "password", "aws"],
+    ids=["token", "password", "aws", "session"],
 )
 @pytest.mark.parametrize("reply", [answering(OK), answering(b"HTTP/1.1 999\r\n"), answer("401 Unauthorized")])
 def test_no_secret_is_logged_or_shown(
@@ -208,7 +219,44 @@ def test_no_secret_is_logged_or_shown(
         assert secret not in told
 
 
-@pytest.mark.parametrize("secret", [Basic("u", SECRET), Bearer(SECRET), AwsKey("AKID", SECRET)])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "{}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n{}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 401 {}\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 503 {}\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 403 No\r\nX-Sent: {0}\r\n\r\n<h1>{0}</h1>",
+        "HTTP/1.1 302 Found\r\nLocation: ftp://b.com/?{}\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: http://b.com/?{}\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: https://b.com:x/#{}\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: https://b.com/?{}\r\n\r\n",
+    ],
+)
+def test_a_server_that_sends_the_secret_back_gets_it_into_no_message(
+    net: Net, places: Places, caplog: pytest.LogCaptureFixture, reply: str
+) -> None:
+    def echoing(connection: socket.socket, head: bytes) -> None:
+        connection.sendall(reply.format(header(head, "Authorization")).encode())
+
+    caplog.set_level(logging.DEBUG, "acistore")
+    server = net.serve("a.com", echoing)
+    net.serve("b.com", answer("404 Not Found"))
+    config = places.config(Host("a.com", token=SECRET), limits=Limits(retries=0))
+    with Client(config) as client, pytest.raises(AcistoreError) as raised:
+        client.get("https://a.com/app.aci", limit=LIMIT).found()
+    assert authorizations(server) == [f"Bearer {SECRET}"]
+    told = "".join(traceback.format_exception(raised.value)) + repr(vars(raised.value))
+    records = [record for record in caplog.records if record.name.startswith("acistore")]
+    assert records
+    assert SECRET not in told + repr([vars(record) for record in records])
+
+
+@pytest.mark.parametrize(
+    "secret", [Basic("u", SECRET), Bearer(SECRET), AwsKey("AKID", SECRET, session_token=SECRET)]
+)
 def test_no_secret_is_in_a_repr(secret: Basic | Bearer | AwsKey) -> None:
     url = httpx.URL("https://a.com/")
     for shown in (repr(secret), repr(secret.authorize("GET", url))):

@@ -22,7 +22,8 @@ def recomputed(request: bytes, secret: str) -> str:
     """The signature that a request should have, by its own Credential and SignedHeaders.
 
     Amazon S3 API Reference, "Signature Calculations for the Authorization Header: Transferring Payload in a Single
-    Chunk". The path and the query are decoded and encoded again, as a server does.
+    Chunk". The path and the query are decoded and encoded again, as a server does. The path of any other service
+    is encoded as it came (IAM User Guide, "Create a signed AWS API request": twice in all).
     """
     method, target, _ = request.decode("latin-1").split("\r\n", 1)[0].split(" ")
     path, _, query = target.partition("?")
@@ -34,7 +35,7 @@ def recomputed(request: bytes, secret: str) -> str:
     canonical = "\n".join(
         [
             method,
-            "/".join(_uri(piece) for piece in path.split("/")),
+            "/".join(_uri(piece) if service == "s3" else quote(piece, safe="") for piece in path.split("/")),
             "&".join(sorted(f"{_uri(name)}={_uri(value.replace('+', ' '))}" for name, value in pairs)),
             *(f"{name}:{_header(request, name)}" for name in parts["SignedHeaders"].split(";")),
             "",
@@ -111,7 +112,10 @@ def test_what_is_sent_is_what_was_signed(
         assert _header(request, "x-amz-content-sha256") == NOTHING
 
 
-def test_region_and_service_can_be_given(direct: None, places: Places, localhost: trustme.LeafCert) -> None:
+@pytest.mark.parametrize("target", ["", "a+b/1.0%2bgit~x(1)/ä%20c.aci?q=a+b"])
+def test_region_and_service_can_be_given(
+    direct: None, places: Places, localhost: trustme.LeafCert, target: str
+) -> None:
     host = Host(
         "localhost",
         aws_access_key_id="AKID",
@@ -120,8 +124,21 @@ def test_region_and_service_can_be_given(direct: None, places: Places, localhost
         aws_service="execute-api",
     )
     with RawServer(answering(OK), localhost) as server, Client(places.config(host)) as client:
-        client.get(server.url, limit=LIMIT)
+        client.get(server.url + target, limit=LIMIT)
     assert "/eu-central-1/execute-api/aws4_request" in _header(server.requests[0], "Authorization")
+    assert signature(server.requests[0]) == recomputed(server.requests[0], KEY)
+
+
+def test_a_session_token_goes_along_and_is_signed(
+    direct: None, places: Places, localhost: trustme.LeafCert
+) -> None:
+    host = Host(
+        "localhost", aws_access_key_id="ASIA", aws_secret_access_key=KEY, aws_session_token="FwoGZXIvYXdz+/=="
+    )
+    with RawServer(answering(OK), localhost) as server, Client(places.config(host)) as client:
+        client.get(server.url, limit=LIMIT)
+    assert _header(server.requests[0], "X-Amz-Security-Token") == "FwoGZXIvYXdz+/=="
+    assert "x-amz-security-token" in _header(server.requests[0], "Authorization").partition("Signature=")[0]
     assert signature(server.requests[0]) == recomputed(server.requests[0], KEY)
 
 

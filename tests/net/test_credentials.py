@@ -8,21 +8,13 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
-from acistore.config import Config, Host
+from acistore.config import Host
 from acistore.errors import ConfigError
 from acistore.net.credentials.known import Credentials
 from acistore.net.hosts import host_key
 from tests.forking import CONTEXT
-from tests.net.auth import SECRET, Places, auth, basic, oauth
+from tests.net.auth import SECRET, Places, auth, basic, oauth, sent
 from tests.users import User
-
-
-def sent(config: Config, host: str, scheme: str = "https") -> str | None:
-    """The Authorization that is known for a host."""
-    url = httpx.URL(f"{scheme}://{host}/app.aci")
-    known = Credentials(config).for_url(url)
-    return None if known is None else known.secret.authorize("GET", url).headers["Authorization"]
-
 
 # Where they stand
 
@@ -73,6 +65,31 @@ def test_a_host_twice_in_one_directory_is_an_error(places: Places) -> None:
         sent(places.config(), "example.com")
 
 
+def test_a_host_twice_in_one_file_is_an_error(places: Places) -> None:
+    file = places.write("local", "1.json", oauth("a.com", "a.com"))
+    with pytest.raises(ConfigError, match=f"{file}: a.com has credentials already, in {file}"):
+        sent(places.config(), "example.com")
+
+
+def test_fields_that_rkt_does_not_know_are_passed_over_as_it_does(places: Places) -> None:
+    content = auth("oauth", {"token": "t", "scope": "pull"}, "a.com")
+    places.write("user", ".json", {**content, "comment": "ask the team"})
+    assert sent(places.config(), "a.com") == "Bearer t"
+
+
+def test_a_directory_of_credentials_that_is_a_file_is_an_error_as_for_rkt(places: Places) -> None:
+    for layer in ("system", "local", "user"):
+        place = places.top / layer / "auth.d"
+        place.parent.mkdir()
+        place.write_text("{}")
+        with pytest.raises(ConfigError, match=f"{place} can't be read: Not a directory"):
+            sent(places.config(), "a.com")
+        place.unlink()
+        place.parent.rmdir()
+        place.parent.write_text("no directory of configuration either: nothing is there")
+        assert sent(places.config(), "a.com") is None
+
+
 def test_what_is_not_rkts_auth_is_passed_over(places: Places) -> None:
     docker = {"rktKind": "dockerAuth", "rktVersion": "v1", "registries": ["quay.io"], "credentials": {"user": "u"}}
     places.write("user", "docker.json", docker)
@@ -114,26 +131,6 @@ def test_each_kind_stands_in_a_table(places: Places) -> None:
     assert "/eu-west-1/execute-api/aws4_request" in (sent(config, "b.com") or "")
 
 
-def test_netrc_counts_for_the_hosts_that_it_names(places: Places) -> None:
-    places.write_netrc(
-        "machine a.com login ada password s3cret\n"
-        "machine b.com:8443 login bob password other\n"
-        "machine c.com login without-password\n"
-        "default login anybody password anything\n"
-    )
-    config = places.config()
-    assert sent(config, "a.com") == basic("ada", "s3cret")
-    assert sent(config, "b.com:8443") == basic("bob", "other")
-    assert [sent(config, host) for host in ("b.com", "c.com", "d.com", "default")] == [None] * 4
-
-
-def test_without_netrc_it_is_in_the_home_directory(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NETRC")
-    monkeypatch.setenv("HOME", str(places.top))
-    (places.top / ".netrc").write_text("machine a.com login ada password s3cret\n")
-    assert sent(places.config(), "a.com") == basic("ada", "s3cret")
-
-
 def test_files_are_read_once_and_not_before_they_are_needed(places: Places) -> None:
     credentials = Credentials(places.config())
     file = places.write("user", "a.json", oauth("a.com"))
@@ -151,7 +148,7 @@ def test_files_are_read_once_and_not_before_they_are_needed(places: Places) -> N
         (
             "a.com",
             ["a.com", "A.com", "a.com:443", "a.com:8443"],
-            ["x.a.com", "com", "aa.com", "a.com.evil.org", "a.co"],
+            ["x.a.com", "com", "aa.com", "a.com.evil.org", "a.co", "a.com.", "a.com@b.org", "a.com:x@b.org"],
         ),
         ("A.com:8443", ["a.com:8443"], ["a.com", "a.com:443", "a.com:84430"]),
         ("a.com:443", ["a.com", "a.com:443"], ["a.com:8443"]),
@@ -257,18 +254,6 @@ def test_a_broken_file_is_told_without_its_secrets(places: Places, content: obje
 
 
 @pytest.mark.parametrize(
-    "text",
-    [f"machine a.com login u password x {SECRET}", f"{SECRET}", f"machine a.com password x login\n{SECRET} y z"],
-)
-def test_a_broken_netrc_is_told_without_its_secrets(places: Places, text: str) -> None:
-    places.write_netrc(text)
-    with pytest.raises(ConfigError, match=f"{places.netrc}: not a netrc file, line") as raised:
-        sent(places.config(), "example.com")
-    assert SECRET not in f"{raised.value} {raised.value.facts} {raised.value.next_step}"
-    assert raised.value.__suppress_context__ or raised.value.__context__ is None
-
-
-@pytest.mark.parametrize(
     "host",
     [
         Host("a.com", token=f"{SECRET}\n", origin="the file"),
@@ -286,14 +271,16 @@ def test_a_table_that_nothing_can_be_sent_from(places: Places, host: Host) -> No
 
 
 def test_a_file_that_others_can_read_gets_one_warning(places: Places, caplog: pytest.LogCaptureFixture) -> None:
-    open_files = [places.write("user", "a.json", oauth("a.com")), places.top / "acistore.toml"]
-    open_files[1].write_text("")
+    toml = places.top / "acistore.toml"
+    open_files = [places.netrc, places.write("system", "a.json", oauth("a.com")), toml]
+    toml.write_text("")
     places.write_netrc("machine b.com login u password p")
-    for file, mode in ((open_files[0], 0o640), (open_files[1], 0o604), (places.netrc, 0o600)):
+    places.write("user", "b.json", oauth("a.com")).chmod(0o600)
+    for file, mode in zip(open_files, (0o644, 0o640, 0o604), strict=True):
         file.chmod(mode)
     for _ in range(2):
-        sent(places.config(Host("c.com", token=SECRET, origin=str(open_files[1]))), "a.com")
-    assert [record.name for record in caplog.records] == ["acistore.net.credentials"] * 2
+        sent(places.config(Host("c.com", token=SECRET, origin=str(toml))), "a.com")
+    assert [record.name for record in caplog.records] == ["acistore.net.credentials"] * 3
     assert [record.getMessage() for record in caplog.records] == [
         f"{file} holds secrets and can be read by other users: chmod 600 {file}" for file in open_files
     ]

@@ -29,8 +29,8 @@ def proxy(direct: None, monkeypatch: pytest.MonkeyPatch) -> Proxy:
 )
 def test_the_proxy_on_the_way_is_told_with_the_variable_that_names_it(proxy: Proxy, error: Exception) -> None:
     failure = before_answer(error, URL, proxy)
-    assert failure.facts == {"way": "through http://p.example:3128, the proxy that ALL_PROXY names"}
-    assert before_answer(error, URL).facts == {}
+    assert failure.facts["way"] == "through http://p.example:3128, the proxy that ALL_PROXY names"
+    assert "way" not in before_answer(error, URL).facts
 
 
 def test_a_proxy_that_wants_to_know_who_asks_is_told_with_its_variable(proxy: Proxy) -> None:

@@ -65,6 +65,7 @@ def tunnelling(port: int) -> Handler:
         ({"https_proxy": "p:1"}, "https://a.com", "http://p:1"),
         ({"https_proxy": "https://p"}, "https://a.com", "https://p"),
         ({"https_proxy": "http://[::1]:3128"}, "https://a.com", "http://[::1]:3128"),
+        ({"https_proxy": "http://xn--a:1"}, "https://a.com", "http://xn--a:1"),
         ({"https_proxy": "http://p:1"}, "http://a.com", None),
         ({"HTTP_PROXY": "http://p:1"}, "http://a.com", "http://p:1"),
         ({"HTTP_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, "http://a.com", None),  # set by a header, in a CGI
@@ -102,6 +103,7 @@ def test_the_proxy_that_the_environment_names(
         ("::1", ["[::1]", "[0:0::1]:8443"], ["[::2]"]),
         ("[::1]:8443", ["[::1]:8443"], ["[::1]"]),
         ("https://a.com, /, :, :1, a.com:x, 10.0.0.0/99, [", [], ["a.com", "10.0.0.1"]),
+        (f"a.com:{'4' * 5000}", [], ["a.com", "a.com:4444"]),
     ],
 )
 def test_hosts_for_which_no_proxy_is_used(text: str, direct: list[str], others: list[str]) -> None:
@@ -249,6 +251,34 @@ def test_a_proxy_that_does_not_answer_in_time_is_told(environ: pytest.MonkeyPatc
         ):
             client.get("https://example.com/", limit=LIMIT)
     assert "https_proxy" in (raised.value.next_step or "")
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("HTTP/1.1 403 {} " + "x" * 50_000, "the proxy refused to connect: 403 Forbidden"),
+        ("HTTP/1.1 502 {}", "the proxy refused to connect: 502 Bad Gateway"),
+        ("HTTP/1.1 599 {}", "the proxy refused to connect: 599"),
+        ("{}", "the answer is not valid HTTP: illegal status line"),
+        ("HTTP/1.1 200 OK\r\n{}", "the answer is not valid HTTP: illegal header line"),
+        (
+            "HTTP/1.1 200 OK" + "\r\nHeader: value" * 30_000,
+            "the answer is not valid HTTP: more than 100 KiB of headers",
+        ),
+    ],
+)
+def test_a_proxy_that_sends_its_password_back_gets_it_into_no_message(
+    environ: pytest.MonkeyPatch, head: str, reason: str
+) -> None:
+    sent = basic("name", SECRET)
+    with RawServer(answering(f"{head.format(sent)}\r\n\r\n".encode())) as proxy:
+        environ.setenv("https_proxy", f"http://name:{SECRET}@localhost:{proxy.port}")
+        with Client(Config()) as client, pytest.raises(NetworkError) as raised:
+            client.get("https://example.com/", limit=LIMIT)
+    assert raised.value.message.startswith(f"https://example.com/: {reason}")
+    assert len(raised.value.message) < 200
+    assert header(proxy.requests[0], "Proxy-Authorization") == sent
+    assert sent not in "".join(traceback.format_exception(raised.value))
 
 
 def silent(connection: socket.socket, head: bytes) -> None:

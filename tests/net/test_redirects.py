@@ -31,6 +31,8 @@ def test_a_redirect_is_followed_to_another_host(web: WebSite, authority: trustme
         ("file:///etc/passwd", ServerFailed),
         ("ftp://example.com/a", ServerFailed),
         ("https://example.com:99999/", ServerFailed),
+        ("https://example.com%00/", NetworkError),
+        ("https://xn--/", ServerFailed),
         ("/again", LimitExceeded),
     ],
 )

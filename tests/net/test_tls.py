@@ -147,6 +147,31 @@ def test_either_variable_alone_replaces_what_the_system_has(
     assert tls_context(TlsSettings(), verify=True).cert_store_stats()["x509_ca"] == (variable == "SSL_CERT_FILE")
 
 
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_a_variable_that_names_what_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    server: RawServer,
+    caplog: pytest.LogCaptureFixture,
+    variable: str,
+) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "mistyped"))
+    for _ in range(2):
+        with pytest.raises(TLSFailed, match="certificate is not acceptable"):
+            body(Config(), server.url)
+    [record] = caplog.records
+    assert record.getMessage().startswith(f"{variable} names {tmp_path}/mistyped, which is not there")
+
+
+def test_a_variable_that_names_no_certificate_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    (tmp_path / "ca.pem").write_text("certificate: mine")
+    with pytest.raises(ConfigError, match=rf"SSL_CERT_FILE: {tmp_path}/ca\.pem holds no certificate in PEM"):
+        body(Config(), "https://localhost:1/")
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -246,6 +271,21 @@ def test_a_server_that_wants_a_client_certificate_and_gets_none(
     with Demanding(localhost, theirs, newest=newest) as server, pytest.raises(TLSFailed) as raised:
         body(Config(), server.url)
     assert "client_certificate in [[hosts]]" in (raised.value.next_step or "")
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_certificate_that_has_expired_is_to_be_renewed(
+    direct: None, localhost: trustme.LeafCert, theirs: trustme.CA, tmp_path: Path, newest: ssl.TLSVersion
+) -> None:
+    leaf = theirs.issue_cert("me@example.com", not_after=datetime.now(UTC) - timedelta(days=1))
+    written(leaf.private_key_and_cert_chain_pem, tmp_path / "both.pem")
+    host = Host("localhost", client_certificate=tmp_path / "both.pem")
+    with (
+        Demanding(localhost, theirs, newest=newest) as server,
+        pytest.raises(TLSFailed, match="expired") as raised,
+    ):
+        body(Config(hosts=(host,)), server.url)
+    assert "renew the client certificate" in (raised.value.next_step or "")
 
 
 def test_a_client_certificate_is_shown_to_nobody_else(

@@ -110,6 +110,19 @@ def test_a_download_that_does_not_fit_is_refused_before_its_first_byte(place: Pl
     is_whole(place, OTHER)
 
 
+@on_a_disk(size=32 * MIB)
+def test_a_download_that_fills_the_disk_gives_its_room_back(place: Place) -> None:
+    """Its server has not said how much would come."""
+    stored(place, OTHER)
+    fill(place.disk, but=MIB)
+    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nTransfer-Encoding: chunked\r\n\r\n'
+    with RawServer(answering(head, b"%x\r\n" % (3 * MIB), bytes(3 * MIB), b"\r\n0\r\n\r\n")) as server:
+        ran = spawn("--json", "-q", "--insecure-options", "image,http", "fetch", f"{server.url}app.aci")
+    assert (ran.code, ran.error["kind"], len(server.requests)) == (1, "DiskFull", 1)
+    assert room(place.disk) > MIB // 2
+    is_whole(place, OTHER)
+
+
 # --- a full disk
 
 

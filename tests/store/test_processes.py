@@ -13,6 +13,7 @@ from acistore.errors import ImageNotFound
 from acistore.store import Admission, Store
 from tests.images import image
 from tests.store.conftest import add, exported, files_in
+from tests.waiting import PATIENCE
 
 SHARED = {f"s{n}": random.Random(n).randbytes(70_000) for n in range(4)}
 ARCHIVES = [image(f"example.com/n{n}", {**SHARED, f"own{n}": random.Random(n).randbytes(5000)}) for n in range(4)]
@@ -45,7 +46,7 @@ def test_processes_that_add_remove_and_collect_lose_nothing(directory: Path) -> 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(PATIENCE)
     assert [process.exitcode for process in processes] == [0] * 4, failures.get(timeout=1)
     with Store.open(directory) as store:
         for archive in ARCHIVES:
@@ -108,8 +109,8 @@ def test_the_second_fetch_of_a_source_waits_for_the_first(store: Store) -> None:
     with store.spool.file("https://example.com/a", waiting=waits) as spool:
         thread = threading.Thread(target=second)
         thread.start()
-        assert waiting.wait(10)
+        assert waiting.wait(PATIENCE)
         spool.write(b"first")
         order.append("first")
-    thread.join(10)
+    thread.join(PATIENCE)
     assert order == ["waits", "first", "second"]

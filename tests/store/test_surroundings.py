@@ -1,7 +1,9 @@
 """The disk, the directories and the locks that a store meets."""
 
 import os
+import signal
 import sqlite3
+import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -62,6 +64,29 @@ def test_a_locked_database_is_told_as_the_stores_trouble(store: Store, directory
         database = Database(directory / "acistore.db", busy_timeout=0)
         with pytest.raises(StoreUnavailable, match="locked"), database.write():
             pass
+        database.close()
+
+
+def test_whoever_waits_for_a_locked_database_can_be_interrupted(store: Store, directory: Path) -> None:
+    patience = 30.0
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    database = Database(directory / "acistore.db", busy_timeout=patience)
+    try:
+        with closing(sqlite3.connect(directory / "acistore.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            start = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt), database.write():
+                pass
+            assert time.monotonic() - start < patience
+        with database.write():
+            pass  # and it is as good as before
+    finally:
+        signal.signal(signal.SIGALRM, before)
         database.close()
 
 

@@ -23,10 +23,12 @@ class Access:
     """What was sent along with a request, for the errors about its answer.
 
     `told`: whether the server was told who asks, and from which file. `next_step`: what to do when it refuses.
+    `sent`: something was.
     """
 
     told: str
     next_step: str
+    sent: bool = False
 
 
 class Doorkeeper:
@@ -52,6 +54,5 @@ class Doorkeeper:
             files.warn_once(host, f"certificates are not checked, so no credentials are sent to {host}")
             return bare, Access(f"those in {known.source} were not sent", _TO_TLS)
         sent = known.secret.authorize(method, url)
-        return sent, Access(
-            f"sent, from {known.source}", f"see whether those for {host} in {known.source} are right"
-        )
+        step = f"see whether those for {host} in {known.source} are right"
+        return sent, Access(f"sent, from {known.source}", step, sent=True)

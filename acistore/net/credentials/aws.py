@@ -16,7 +16,7 @@ from awscrt.http import HttpHeaders, HttpRequest
 
 
 def signed(
-    method: str, url: httpx.URL, *, key_id: str, secret: str, region: str, service: str
+    method: str, url: httpx.URL, *, key_id: str, secret: str, session: str | None, region: str, service: str
 ) -> tuple[bytes, dict[str, str]]:
     """A request without a body, signed as of now: path and query as they are to be sent, and the headers.
 
@@ -28,15 +28,17 @@ def signed(
     if mark:
         target += "?" + "&".join(map(_parameter, query.replace(b"+", b"%20").split(b"&")))
     request = HttpRequest(method, target, HttpHeaders([("Host", url.netloc.decode("ascii"))]))
-    provider = AwsCredentialsProvider.new_static(key_id, secret)
+    provider = AwsCredentialsProvider.new_static(key_id, secret, session)
+    # S3 takes paths as they are; all other services normalize them, and encode them once more.
+    takes_as_is = service.startswith("s3")
     config = AwsSigningConfig(
         algorithm=AwsSigningAlgorithm.V4,
         signature_type=AwsSignatureType.HTTP_REQUEST_HEADERS,
         credentials_provider=provider,
         region=region,
         service=service,
-        use_double_uri_encode=False,
-        should_normalize_uri_path=False,
+        use_double_uri_encode=not takes_as_is,
+        should_normalize_uri_path=not takes_as_is,
         signed_body_value=AwsSignedBodyValue.EMPTY_SHA256,
         signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
     )

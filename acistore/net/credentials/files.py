@@ -1,14 +1,14 @@
 """Files that hold secrets: read within bounds, and told about when others can read them too."""
 
-import logging
 import os
 import stat
 from pathlib import Path
 from threading import Lock
 
 from acistore.errors import ConfigError
+from acistore.events import log_of
 
-log = logging.getLogger("acistore.net.credentials")
+log = log_of("acistore.net.credentials")
 
 # Bytes; no file of credentials is longer.
 LONGEST = 1 << 20

@@ -87,11 +87,13 @@ class AwsKey:
     secret_access_key: str = field(repr=False)
     region: str | None = None
     service: str | None = None
+    session_token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check(_KEY_ID.fullmatch(self.access_key_id), "no access key ID, or not one of AWS")
         _check(_VISIBLE.fullmatch(self.secret_access_key), "no secret access key, or not one of AWS")
         _check(self.region is None or _WORD.fullmatch(self.region), "not a region of AWS")
+        _check(self.session_token is None or _VISIBLE.fullmatch(self.session_token), "not a session token of AWS")
         _check(self.service is None or _WORD.fullmatch(self.service), "not a service of AWS")
 
     def authorize(self, method: str, url: httpx.URL) -> Authorized:
@@ -105,6 +107,7 @@ class AwsKey:
             url,
             key_id=self.access_key_id,
             secret=self.secret_access_key,
+            session=self.session_token,
             region=self.region or region_of(url.host),
             service=self.service or _DEFAULT_SERVICE,
         )

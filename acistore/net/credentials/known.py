@@ -30,10 +30,17 @@ class Credentials:
 
     def for_url(self, url: httpx.URL) -> Credential | None:
         """Those for the host of a URL. Raises ConfigError for a file that can't be understood."""
+        return for_host(self._all(), url)
+
+    def sources(self) -> dict[str, str]:
+        """Where those for each host come from, by its name. Raises ConfigError as `for_url`."""
+        return {name: each.source for name, each in sorted(self._all().items())}
+
+    def _all(self) -> Mapping[str, Credential]:
         with self._lock:
             if self._known is None:
                 self._known = _read(self._config)
-        return for_host(self._known, url)
+            return self._known
 
 
 def _read(config: Config) -> dict[str, Credential]:
@@ -58,5 +65,11 @@ def _from_table(host: Host) -> Secret | None:
     if host.username is not None:
         return Basic(host.username, host.password or "")
     if host.aws_access_key_id is not None:
-        return AwsKey(host.aws_access_key_id, host.aws_secret_access_key or "", host.aws_region, host.aws_service)
+        return AwsKey(
+            host.aws_access_key_id,
+            host.aws_secret_access_key or "",
+            host.aws_region,
+            host.aws_service,
+            host.aws_session_token,
+        )
     return None

@@ -4,16 +4,16 @@ What rkt takes is taken here, as told in its documentation (configuration, kind 
 """
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from acistore.errors import ConfigError
+from acistore.events import log_of
 from acistore.net.credentials import files
 from acistore.net.credentials.kinds import AwsKey, Basic, Bearer, Credential, Secret
 from acistore.net.hosts import host_key
 
-log = logging.getLogger("acistore.net.credentials")
+log = log_of("acistore.net.credentials")
 
 DIRECTORY = "auth.d"
 
@@ -22,14 +22,17 @@ def read_directory(directory: Path, *, ours: bool) -> dict[str, Credential]:
     """The credentials in an `auth.d` by host (as `hosts.host_key` has it).
 
     Only files in it count that end in `.json`, no links. What may not be read is an error when the directory is
-    `ours`; else a warning, since it is somebody else's secret. Raises ConfigError, which quotes nothing of a file.
+    `ours`; else a warning, since it is somebody else's secret. Raises ConfigError, which quotes nothing of a file,
+    and as rkt does for an `auth.d` that is no directory.
     """
     found: dict[str, Credential] = {}
     try:
         paths = sorted(each for each in directory.iterdir() if each.suffix == ".json" or each.name == ".json")
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return found
     except OSError as error:
+        if isinstance(error, NotADirectoryError) and not directory.exists():
+            return found  # nor is what it would be in
         _unreadable(directory, error, ours=ours)
         return found
     for path in paths:

@@ -5,13 +5,13 @@ have meant harm.
 """
 
 import json
-import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from acistore.errors import AcistoreError, KeyRefused
+from acistore.events import log_of
 from acistore.fingerprints import normal_fingerprint, shown_fingerprint
 from acistore.naming import quoted
 from acistore.net.passwords import has_user
@@ -20,7 +20,7 @@ from acistore.trust.keystore.origins import Origin, as_text
 from acistore.trust.places import check_prefix
 from acistore.trust.schemes import read_key_blocks
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 LARGEST = 16 << 20
 """Bytes that a file may have."""

@@ -3,11 +3,11 @@
 A bundle has no layers: it says of each place what holds there after all of them have had their say.
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from acistore.errors import KeyRefused
+from acistore.events import log_of
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import covers
 from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey, TrustedKey
@@ -22,7 +22,7 @@ from acistore.trust.keystore.revoking import everywhere
 from acistore.trust.places import Own, changeable, default_layer, note_of
 from acistore.trust.schemes import describe
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 
 def to_bundle(reading: Reading, origins: Mapping[Layer, Mapping[str, Origin]]) -> Bundle:

@@ -6,7 +6,6 @@ in order is told in a warning and trusted in nothing.
 """
 
 import errno
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acistore.errors import FileUnusable, InvalidName, KeyRefused
+from acistore.events import log_of
 from acistore.files import NotRegular, open_regular
 from acistore.naming import parents
 from acistore.trust.keys import KeyBlock, Layer, Place, Scheme, TrustedKey, scheme_of
 from acistore.trust.places import check_prefix, has_directory
 from acistore.trust.schemes import SCHEMES, read_key_blocks
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 _FILE_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 

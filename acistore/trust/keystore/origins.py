@@ -4,15 +4,15 @@ A note for people, which no decision rests on: when it is lost or damaged, keys 
 """
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from acistore.events import log_of
 from acistore.trust.keystore.durable import move, new_file
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 _FILE_NAME = "origins.json"
 

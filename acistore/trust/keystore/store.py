@@ -5,7 +5,6 @@ local and user configuration directories, as rkt has them, and nothing else is e
 signatures are good is not asked here. Nothing is kept in memory: what holds is what the directories say now.
 """
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TypeVar
 
 from acistore.config import Config, Policy, policy_for
 from acistore.errors import FileUnusable, KeyRefused
+from acistore.events import log_of
 from acistore.fingerprints import shown_fingerprint
 from acistore.naming import check_identifier
 from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey, TrustedKey, scheme_of
@@ -39,7 +39,7 @@ from acistore.trust.schemes import read_key_blocks, read_keys
 
 __all__ = ["ListedKey", "ListedMask", "Snapshot", "TrustStore"]
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 _Decided = TypeVar("_Decided")
 

@@ -6,7 +6,6 @@ to the caller; how the program is run is told in `program`.
 Which keys share a keyring is told in `rings`. gpg sees no signature that claims no key of its keyring.
 """
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from acistore.errors import KeyRefused, ProgramMissing
+from acistore.events import log_of
 from acistore.trust import keys
 from acistore.trust.keys import PublicKey
 from acistore.trust.openpgp.packets import KeyBlock, Signature, claimed, read_key_blocks
@@ -22,7 +22,7 @@ from acistore.trust.openpgp.results import Unreadable, foremost, read_results, u
 from acistore.trust.openpgp.rings import Ring, spread, tell, why_not
 from acistore.trust.signatures import SignatureResult
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 
 def read_keys(material: bytes) -> tuple[PublicKey, ...]:

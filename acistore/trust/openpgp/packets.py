@@ -6,7 +6,6 @@ sections 5.2 (signatures), 5.5 (key packets), 11.1 (keys), 12.2 (fingerprints); 
 """
 
 import hashlib
-import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from acistore.errors import KeyRefused, MalformedSignature
+from acistore.events import log_of
 from acistore.trust.keys import Scheme
 from acistore.trust.openpgp.framing import (
     KEY_LABEL,
@@ -30,7 +30,7 @@ from acistore.trust.openpgp.framing import (
     subpackets,
 )
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 DIGESTS = {
     1: "MD5",

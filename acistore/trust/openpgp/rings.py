@@ -5,7 +5,6 @@ claiming their keys as subkeys. So keys that claim the same share no keyring, an
 given to it again without. No signature is looked at here.
 """
 
-import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Sequence
@@ -13,13 +12,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from acistore.errors import ProgramMissing
+from acistore.events import log_of
 from acistore.trust.keys import PublicKey
 from acistore.trust.openpgp.listing import read_listing
 from acistore.trust.openpgp.packets import KeyBlock, Signature, claimed
 from acistore.trust.openpgp.program import Program, broken
 from acistore.trust.openpgp.results import is_for_gpg
 
-_log = logging.getLogger("acistore.trust")
+_log = log_of("acistore.trust")
 
 MOST_RINGS = 20
 """Keyrings that keys are spread over at most, before gpg has failed at one of them."""

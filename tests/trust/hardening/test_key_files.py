@@ -303,8 +303,9 @@ def test_user_id_can_do_nothing_to_whoever_reads_it(operator: Operator, name: by
     refused = operator.fetch(signed(pair, b"another image"))
     in_words = operator.run("fetch", f"{NAME}:1.0")
     assert (refused.code, in_words.code) == (4, 4)
-    assert escape(text) in in_words.err
-    assert refused.error["facts"]["signed by"].endswith(f'"{text}"' if text else pair.fingerprint[-4:].upper())
+    assert escape(text)[:200] in in_words.err  # a fact is cut in its middle when it is very long
+    signed_by = refused.error["facts"]["signed by"]
+    assert signed_by.endswith(f'{text[-100:]}"' if text else pair.fingerprint[-4:].upper())
     shown = [
         added.err,
         in_words.err,

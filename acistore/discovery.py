@@ -257,6 +257,8 @@ class Discovery:
         next_step = next((visit.next_step for visit in self.visits if visit.next_step), None)
         if self.failure is None:
             raise EndpointNotFound(f"no {what} was found for {self.name}", facts=tried, next_step=next_step)
+        if self.failure.next_step is None and "." not in self.name.name.partition("/")[0]:
+            self.failure.next_step = f"a name begins with a domain: example.com/app; a file is ./{self.name.name}"
         message = self.failure.message
         self.failure.facts.update(
             {url: outcome for url, outcome in tried.items() if message not in (outcome, f"{url}: {outcome}")}

@@ -8,6 +8,16 @@ the README.
 from collections.abc import Mapping
 
 
+def flag_of(option: str) -> str:
+    """The long option before a command of one that is named as in the configuration file: `limits.page_size`."""
+    return "--" + option.replace(".", "-").replace("_", "-")
+
+
+def raising(option: str) -> str:
+    """The next step where a limit may be in the way of what is right."""
+    return f"if it is meant to be so: acistore {flag_of(option)} …"
+
+
 class AcistoreError(Exception):
     """The root of all errors here. `exit_code` is what the command line ends with."""
 
@@ -244,8 +254,7 @@ class LimitExceeded(NetworkError):
     """
 
     def __init__(self, message: str, *, option: str | None = None) -> None:
-        flag = None if option is None else "--" + option.replace(".", "-").replace("_", "-")
-        super().__init__(message, next_step=flag and f"if it is meant to be so: acistore {flag} …")
+        super().__init__(message, next_step=None if option is None else raising(option))
 
 
 class InsecureTransport(NetworkError):

@@ -1,12 +1,16 @@
-"""Files of this machine, read as far as somebody wants to: what lies at a path may be anything."""
+"""Files of this machine, read as far as somebody wants to: what lies at a path may be anything. And their disk."""
 
 import errno
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from acistore.errors import FileUnusable, LimitExceeded
+from acistore.errors import DiskFull, FileUnusable, LimitExceeded
+
+
+class _File(Protocol):
+    def fileno(self) -> int: ...
 
 
 class NotRegular(OSError):
@@ -41,3 +45,18 @@ def read_bounded(path: Path, called: str, *, limit: int, option: str, regular: b
     if len(content) > limit:
         raise LimitExceeded(f"{called} is larger than {limit} bytes", option=option)
     return content
+
+
+def require_room(what: str, size: int | None, into: _File) -> None:
+    """Raises DiskFull, before the first byte, where it is known that a file's disk can't take so many more."""
+    try:
+        disk = os.fstatvfs(into.fileno())
+    except OSError:
+        return  # not a file on a disk
+    free = disk.f_bavail * disk.f_frsize
+    if size is not None and size > free:
+        raise DiskFull(
+            f"the disk has too little room for {what}",
+            facts={"free": f"{free} bytes", "needed": f"{size} bytes, and more when it is stored"},
+            next_step="acistore gc",
+        )

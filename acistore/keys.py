@@ -16,7 +16,7 @@ from acistore.fingerprints import shown_fingerprint
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.net.passwords import has_user, require_no_password
-from acistore.net.urls import shown
+from acistore.net.urls import is_url, shown
 from acistore.trust.keys import PublicKey
 from acistore.trust.keystore.store import TrustStore
 from acistore.trust.lifetime import problem
@@ -106,11 +106,6 @@ def _read_key_file(path: Path, config: Config) -> KeyMaterial:
     limit = config.limits.key_size
     material = read_bounded(path, f"the key file {path}", limit=limit, option="limits.key_size")
     return KeyMaterial(str(path.absolute()), material)
-
-
-def is_url(source: str) -> bool:
-    """Whether a source is fetched; else it is a path."""
-    return source.lower().startswith(("https://", "http://"))
 
 
 def _for_keys(config: Config) -> Config:

@@ -12,7 +12,8 @@ from pathlib import Path
 from acistore.config import Config
 from acistore.errors import AcistoreError, FileUnusable, KeyNotFound, UsageError
 from acistore.fingerprints import option_fingerprint, shown_fingerprint
-from acistore.keys import KeyMaterial, is_url, read_key
+from acistore.keys import KeyMaterial, read_key
+from acistore.net.urls import is_url
 from acistore.trust.keys import scheme_of
 from acistore.trust.keystore.renewal import Renewable, Renewal
 from acistore.trust.keystore.selecting import rule_of

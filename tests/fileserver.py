@@ -67,7 +67,7 @@ class File:
         lines = ["Connection: close", f"Date: {formatdate(usegmt=True)}", *self.headers]
         lines += [f"ETag: {self.etag}"] if self.etag else []
         lines += [f"Last-Modified: {self.last_modified}"] if self.last_modified else []
-        if self.etag and _header(head, "If-None-Match") == self.etag:
+        if self._is_known(head):
             return connection.sendall(_head("304 Not Modified", lines))
         if start is None:
             status, body = "200 OK", self.body
@@ -93,12 +93,30 @@ class File:
             self.sent += len(piece)
         return None
 
+    def _is_known(self, head: bytes) -> bool:
+        if self.etag:
+            return _header(head, "If-None-Match") == self.etag
+        return self.last_modified is not None and _header(head, "If-Modified-Since") == self.last_modified
+
     def _start(self, head: bytes, asked: str | None) -> int | None:
         match = re.fullmatch(r"bytes=(\d+)-", asked or "")
         if not match or not self.ranges_work:
             return None
         condition = _header(head, "If-Range")
         return int(match[1]) if condition in (self.etag, self.last_modified) else None
+
+
+class Redirect(File):
+    """Leads to another URL: today to this one."""
+
+    def __init__(self, to: str) -> None:
+        super().__init__(b"")
+        self.to = to
+
+    def serve(self, connection: socket.socket, head: bytes) -> None:
+        self.heads.append(head)
+        lines = [f"Location: {self.to}", "Content-Length: 0", "Connection: close"]
+        connection.sendall(_head("302 Found", lines))
 
 
 def _head(status: str, lines: Sequence[str]) -> bytes:

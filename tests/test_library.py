@@ -12,9 +12,10 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from tests.fileserver import File, Site
 from tests.gpg import SigningKey
 from tests.images import image
 from tests.test_readme import example, ran
+from tests.waiting import PATIENCE
 from tests.web import RawServer, WebSite
 
 HERE = {**acistore.ImageName(NAME).for_this_machine().labels, "version": "latest"}
@@ -92,7 +94,7 @@ def test_a_program_fetches_shows_and_decides_by_itself_and_stays_as_it_was(
         env=environment(**places, ACISTORE_SYSTEM_CONFIG="system", HOME=str(tmp_path)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -132,11 +134,11 @@ def test_a_fetch_that_hangs_is_cancelled_from_another_thread_and_can_be_resumed(
     fetcher = acistore.Fetcher(store, trust, config, progress=told)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(fetcher.fetch, host.url(), signature=signature) for signature in (None, None)]
-        assert told.coming.wait(20)
+        assert told.coming.wait(PATIENCE)
         fetcher.cancel()
         for each in waiting:
             with pytest.raises(errors.Cancelled):
-                each.result(20)
+                each.result(PATIENCE)
     with pytest.raises(errors.Cancelled):
         fetcher.fetch(host.url())
     file.stuck_at = None
@@ -169,13 +171,13 @@ def test_a_cancelled_task_of_asyncio_cancels_its_fetch(
                 raise
 
         task = asyncio.create_task(job())
-        await asyncio.to_thread(told.coming.wait, 20)
+        await asyncio.to_thread(told.coming.wait, PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(program())
-    assert ended.wait(20)
+    assert ended.wait(PATIENCE)
 
 
 def test_cancelling_what_is_over_does_nothing(
@@ -344,8 +346,28 @@ def test_the_program_of_the_documentation_makes_configurations(
     ("wrong", "message"),
     [
         ({"jobs": 0}, "jobs: 0 is not a whole number of at least 1"),
+        ({"jobs": "4"}, "jobs: '4' is not what a program gives: that is 4"),
         ({"pull_policy": "Never"}, "pull_policy: 'Never' is not one of new, update, never"),
+        ({"private_redirects": "no"}, "private_redirects: 'no' is not what a program gives: that is False"),
+        ({"mirrors_only": 1}, "mirrors_only: 1 is not what a program gives: that is True"),
+        ({"insecure_options": {"image"}}, "insecure_options: {'image'} is not a list of options"),
+        ({"insecure_options": "tls"}, "insecure_options: 'tls' is not what a program gives: that is frozenset"),
+        ({"insecure_options": frozenset({"all"})}, "insecure_options: frozenset({'all'}) is not what"),
+        ({"insecure_options": frozenset({"gpg"})}, "insecure_options: 'gpg' is not one of image, tls"),
+        ({"dir": "store"}, "dir: 'store' is not what a program gives: that is PosixPath('store')"),
+        ({"dir": None}, "dir: None is not a path"),
+        ({"limits": {"retries": 4}}, "limits: not Limits(…)"),
         ({"limits": acistore.Limits(image_size=-1)}, "limits.image_size: -1 is not a size"),
+        ({"limits": acistore.Limits(image_size="2GiB")}, "limits.image_size: '2GiB' is not what a"),  # type: ignore[arg-type]
+        ({"limits": acistore.Limits(deadline=-1)}, "limits.deadline: -1 is not a duration"),
+        ({"limits": acistore.Limits(deadline=float("nan"))}, "limits.deadline: nan is not a duration"),
+        ({"limits": acistore.Limits(rate_window=float("inf"))}, "limits.rate_window: inf is not a duration"),
+        ({"limits": acistore.Limits(retry_delay="1s")}, "limits.retry_delay: '1s' is not a duration"),  # type: ignore[arg-type]
+        ({"limits": acistore.Limits(deadline=0)}, "limits.deadline: '0s' has to be more than nothing"),
+        ({"gc": acistore.GcRules(grace_period=60)}, "gc.grace_period: 60 is not what a program gives"),  # type: ignore[arg-type]
+        ({"gc": acistore.GcRules(grace_period=timedelta(-1))}, "gc.grace_period: datetime.timedelta(days=-1) is"),
+        ({"hosts": [acistore.Host("example.com")]}, "hosts: not a tuple of Host(…)"),
+        ({"policies": ({"prefix": ""},)}, "policies: not a tuple of Policy(…)"),
     ],
 )
 def test_a_value_that_no_file_could_set_is_none_for_a_program_either(
@@ -353,6 +375,36 @@ def test_a_value_that_no_file_could_set_is_none_for_a_program_either(
 ) -> None:
     with pytest.raises(errors.ConfigError) as raised:
         acistore.Config(**wrong)  # type: ignore[arg-type]
+    assert raised.value.message.startswith(message)
+    assert raised.value.facts == {"set by": "the caller"}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: acistore.Policy(threshold=0), "policies.threshold: 0 is not a number of signers"),
+        (lambda: acistore.Policy(allow_unsigned="no"), "policies.allow_unsigned: 'no' is neither true nor false"),  # type: ignore[arg-type]
+        (lambda: acistore.Policy(keys=("AB" * 20,)), f"policies.keys: ('{'AB' * 20}',) is not what a program"),
+        (lambda: acistore.Policy(keys=("ab" * 20,), threshold=2), "policies: of all names: threshold is 2"),
+        (lambda: acistore.Policy("Example.com"), "policies.prefix: "),
+        (lambda: acistore.Mirror("x", "https://u:pw@h/{name}.{ext}"), "mirrors.url: a user or a password"),
+        (lambda: acistore.Mirror("x", "https://h/{name}"), "mirrors.url: without {ext}"),
+        (lambda: acistore.Host("https://x"), "hosts.name: not a host such as"),
+        (
+            lambda: acistore.Host("Example.com"),
+            "hosts.name: 'Example.com' is not what a program gives: that is 'ex",
+        ),
+        (lambda: acistore.Host("bücher.de"), "hosts.name: other letters than those of ASCII stand as xn--…"),
+        (lambda: acistore.Host("x", token="a\nb"), "hosts.token: a control character stands in it"),
+        (lambda: acistore.Host("x", password="p"), "hosts: x: password is there without username"),
+        (lambda: acistore.Host("x", ca_file="x.pem"), "hosts.ca_file: 'x.pem' is not what a program gives"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_table_that_no_file_could_hold_is_none_for_a_program_either(
+    make: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(errors.ConfigError) as raised:
+        make()
     assert raised.value.message.startswith(message)
     assert raised.value.facts == {"set by": "the caller"}
 

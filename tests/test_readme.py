@@ -18,17 +18,18 @@ from tests.cli.running import environment
 from tests.fetch.conftest import Publisher
 from tests.gpg import SigningKey
 from tests.images import image
+from tests.waiting import PATIENCE
 from tests.web import WebSite
 
 TOP = Path(__file__).parent.parent
-_PATIENCE = 60.0
 HERE = ",".join(f"{label}={value}" for label, value in sorted(ImageName("x").for_this_machine().labels.items()))
 
 
 def example(page: str = "README.md", heading: str = "As a library") -> str:
+    """The first program of a section."""
     section = (TOP / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    [program] = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-    return str(program)
+    programs: list[str] = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    return programs[0]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +59,7 @@ def ran(program: str, place: Path) -> str:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -108,3 +109,17 @@ def test_the_program_of_trust_says_what_is_so(tmp_path: Path, web: WebSite, rele
         f"{release.fingerprint} True trusted for example.com",
         f"{fetched.id} example.com/app:1.0,{HERE} was signed by 1 of the 2 distinct keys that are demanded",
     ]
+
+
+def test_the_program_of_fetching_follows_a_fetch(tmp_path: Path, web: WebSite, release: SigningKey) -> None:
+    publisher = Publisher(web, release)
+    publisher.page()
+    archive = publish(publisher, "example.com/app", "1.0", {"data": b"app"})
+    trust = TrustStore.open(Config.load())
+    trust.add(release.public(), prefix="example.com", source="test", layer="local")
+    lines = ran(example("docs/fetching.md", "From a program"), tmp_path).splitlines()
+    image_id = f"sha512-{hashlib.sha512(archive).hexdigest()}"
+    assert f"… discovering example.com/app:1.0,{HERE}" in lines
+    assert [line for line in lines if line.startswith(f"admit: example.com/app:1.0,{HERE}: ")]
+    assert lines.index("… done") < lines.index(f"{image_id} False")
+    assert lines[-1] == "ResourceNotFound 3 check name, version and labels"

@@ -1,5 +1,6 @@
 """How long a test waits for what has to come, and for what has to end by itself."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,3 +17,11 @@ def within(seconds: float, attempt: Callable[[float], Result]) -> Result:
         return attempt(seconds)
     except AssertionError:
         return attempt(max(20.0, 20 * seconds))
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Returns as soon as it holds, for what nobody tells of (as what another process writes)."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "that never came"
+        time.sleep(0.005)

@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol, cast
 import zstandard
 from isal import igzip_lib
 
-from acistore.errors import ArchiveRefused
+from acistore.errors import ArchiveRefused, raising
 
 # What a decoder may need beside its input and output: 128 MiB is the zstd program's own bound (--long=27) and
 # about twice what `xz -9` takes.
@@ -57,7 +57,7 @@ def decompress(raw: BinaryIO, *, limit: int, chunk_size: int = 1 << 20) -> Itera
         if produced > limit:
             raise ArchiveRefused(
                 f"the archive is larger than the limit of {limit} bytes, unpacked",
-                next_step="if it is meant to be so: acistore --limits-unpacked-size …",
+                next_step=raising("limits.unpacked_size"),
             )
         yield chunk
 

@@ -12,9 +12,11 @@ _NEW_OBJECTS = 200_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code. `arguments` are those of the process by default."""
+    """Runs the command and returns its exit code. Without `arguments` it is those of the process, and the process
+    is the command's own."""
     try:
-        _start_quickly()
+        if arguments is None:
+            _start_quickly()
         from acistore.cli.app import run  # noqa: PLC0415 - Ctrl-C while it is imported is answered here
 
         code = run(sys.argv[1:] if arguments is None else arguments)

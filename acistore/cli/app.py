@@ -27,10 +27,10 @@ from acistore.cli.parameters import (
 from acistore.cli.session import Session, configuring, internal_error
 from acistore.config import KEYS, OPTIONS, environment_variable, parse_insecure_options
 from acistore.config.spelling import nearest
+from acistore.config.values import means_yes
 from acistore.errors import AcistoreError
 
 _PREFIX = environment_variable("")
-_YES = ("1", "true", "t", "yes", "y", "on")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -44,9 +44,9 @@ def run(arguments: Sequence[str]) -> int:
             return _invoke(Session(output), arguments)
     except StdoutClosed:
         return 0
-    except Terminated as end:
+    except Terminated:
         output.abandon()
-        return 128 + end.number
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         output.abandon()
         return 128 + signal.SIGINT
@@ -76,7 +76,7 @@ def _given(arguments: Sequence[str], switch: str, opposite: str) -> bool | None:
         if argument in (switch, opposite):
             return argument == switch
     value = os.environ.get(environment_variable(switch.removeprefix("--")))
-    return value.lower() in _YES if value else None
+    return means_yes(value) if value else None
 
 
 def _invoke(session: Session, arguments: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """Keep the store: what is configured, and where each value was set."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -33,7 +33,7 @@ def config(session: Session) -> None:
       acistore --json config | jq '."limits.image_size"'
     """
     configuration = session.config()
-    problems = list(unreadable(configuration))
+    problems = [*unreadable(configuration), *_unused(configuration)]
     credentials: dict[str, str] = {}
     try:
         credentials = _credentials(configuration)
@@ -50,6 +50,14 @@ def config(session: Session) -> None:
     for problem in problems:
         by = problem.facts.get("set by")
         session.output.warning(problem.message + (f" (set by {by})" if by else ""))
+
+
+def _unused(configuration: Config) -> Iterator[ConfigError]:
+    """Why each of these mirrors is not asked."""
+    for mirror in configuration.mirrors:
+        if not mirror.url.startswith("https://") and "http" not in configuration.insecure_options:
+            reason = "plain HTTP, which is not used without --insecure-options=http"
+            yield ConfigError(f"mirrors: {mirror.url}: {reason}", facts={"set by": mirror.origin})
 
 
 def _credentials(configuration: Config) -> dict[str, str]:

@@ -16,7 +16,6 @@ from acistore.cli.session import Session, somebody_can_answer
 from acistore.cli.trust.review import question, review
 from acistore.config import PULL_POLICIES
 from acistore.config.values import POSITIVE_NUMBER
-from acistore.errors import UsageError
 
 if TYPE_CHECKING:
     from acistore.discovery import Discovery
@@ -143,11 +142,6 @@ def fetch(
       acistore fetch https://example.com/app-1.0-linux-amd64.aci
       acistore fetch ./app.aci --signature ./app.aci.asc
     """
-    if signature is not None and len(images) > 1:
-        raise UsageError(
-            f"--signature is for one image, and {len(images)} are given",
-            next_step="acistore fetch --signature FILE IMAGE",
-        )
     config = session.config({"pull_policy": pull_policy, "jobs": jobs})
     session.warn_of_insecure(config, "image", "tls", "http", "pubkey")
     trust = acistore.TrustStore.open(config)

@@ -13,12 +13,8 @@ _PATIENCE = 0.05
 
 
 class Terminated(BaseException):
-    """The process was asked to end (SIGTERM), or its terminal has gone (SIGHUP); `number` is the signal's. Like
-    KeyboardInterrupt, so that nothing takes it for an error."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
+    """The process was asked to end (SIGTERM), or its terminal has gone (SIGHUP). Like KeyboardInterrupt, so that
+    nothing takes it for an error."""
 
 
 @contextmanager
@@ -37,11 +33,11 @@ def interruptible() -> Iterator[None]:
         noticed.set()
         raise KeyboardInterrupt
 
-    def terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
         for each in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)  # once is enough; clearing up is not to be cut short
         noticed.set()
-        raise Terminated(number)
+        raise Terminated
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # and not ignored, as by nohup

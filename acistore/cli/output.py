@@ -23,9 +23,9 @@ from acistore.naming import ImageID
 RED, YELLOW = "31", "33"
 # Columns; a longer label (a URL, an ID) does not push the values of the others away.
 LONGEST_LABEL = 24
-# Characters of an error's message, a fact or a warning, before and after what is left out of it: a stranger's URL
-# may have thousands, and a page may name twenty.
-_BEGINNING, _END = 300, 200
+# Characters of an error's message, a warning or a fact's label, and of a fact, which may list IDs: a
+# stranger's URL may have thousands, and a page may name twenty.
+_LONGEST, _LONGEST_FACT = 1000, 4000
 _CONTROLS = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -244,13 +244,21 @@ def error_document(error: AcistoreError, about: str | None = None) -> dict[str, 
     }
 
 
-def _told(text: object) -> str:
+def _told(text: object, most: int = _LONGEST) -> str:
+    """The text; of one that is too long the beginning and the end."""
     whole = str(text)
-    return whole if len(whole) <= _BEGINNING + _END else f"{whole[:_BEGINNING]}…{whole[-_END:]}"
+    return whole if len(whole) <= most else f"{whole[: most * 3 // 5]}…{whole[-(most * 2 // 5) :]}"
 
 
 def _told_facts(error: AcistoreError) -> dict[str, str]:
-    return {_told(label): _told(value) for label, value in error.facts.items()}
+    """All facts, also where two labels differ only in what is left out of them."""
+    told: dict[str, str] = {}
+    for label, value in error.facts.items():
+        short = _told(label)
+        while short in told:
+            short += "…"
+        told[short] = _told(value, _LONGEST_FACT)
+    return told
 
 
 def on_terminal(stream: IO[str] | None) -> bool:

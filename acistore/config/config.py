@@ -11,20 +11,20 @@ from acistore.config.options import BY_NAME, FILE_NAME, OPTIONS, TABLES, GcRules
 from acistore.config.policies import Policy, read_policies
 from acistore.config.sources import Given, from_environment, from_file, from_flags
 from acistore.config.tables import Host, Mirror, read_hosts, read_mirrors
-from acistore.config.values import located
+from acistore.config.values import CALLER, located
 from acistore.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/usr/lib/acistore")
 LOCAL_CONFIG = Path("/etc/acistore")
 DEFAULT = "default"
-CALLER = "the caller"
 
 
-# How the tables of one source are read.
-_TABLES: Mapping[str, Callable[[Given], tuple[Any, ...]]] = {
-    "mirrors": lambda given: read_mirrors(given.value, given.origin),
-    "hosts": lambda given: read_hosts(given.value, given.origin, given.directory),
-    "policies": lambda given: read_policies(given.value, given.origin),
+_SECTIONS: Mapping[str, type] = {"limits": Limits, "gc": GcRules}
+# What the tables are, and how those of one source are read.
+_TABLES: Mapping[str, tuple[type, Callable[[Given], tuple[Any, ...]]]] = {
+    "mirrors": (Mirror, lambda given: read_mirrors(given.value, given.origin)),
+    "hosts": (Host, lambda given: read_hosts(given.value, given.origin, given.directory)),
+    "policies": (Policy, lambda given: read_policies(given.value, given.origin)),
 }
 
 
@@ -59,7 +59,7 @@ def _of_user(environ: Mapping[str, str], variable: str, default: str) -> Path:
 class Config:
     """Everything that can be set. `Config()` is the defaults, `Config.load()` what applies here and now.
 
-    A size, a number or a word that no file could set (`jobs` of 0, say) raises ConfigError here as well.
+    A value that no file could set (`jobs` of 0), or as only files have it (`"2GiB"`), raises ConfigError.
 
     `ca_file` and `ca_directory` are believed in addition to the system's authorities. `mirrors`, `hosts` and
     `policies` are those of all sources, the strongest first. `origins` says for each option where its value came
@@ -85,11 +85,18 @@ class Config:
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        for name, kind in _SECTIONS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name}: not {kind.__name__}(…)", facts={"set by": CALLER})
+        for name, (kind, _) in _TABLES.items():
+            tables = getattr(self, name)
+            if not isinstance(tables, tuple) or not all(isinstance(each, kind) for each in tables):
+                raise ConfigError(f"{name}: not a tuple of {kind.__name__}(…)", facts={"set by": CALLER})
         for option in OPTIONS:
-            value = self.value(option.name)
-            # A duration is a text with a unit in files, and a number or a timedelta here.
-            if value is not None and option.kind.metavar != "DURATION":
-                _parsed(option.name, Given(value, self.origins.get(option.name, CALLER)))
+            try:
+                option.kind.check(self.value(option.name))
+            except ValueError as error:
+                raise ConfigError(f"{option.name}: {error}", facts={"set by": CALLER}) from None
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> "Config":
@@ -117,7 +124,7 @@ class Config:
         values = {name: _parsed(name, given) for name, given in settings.items() if name not in TABLES}
         tables = {
             name: tuple(each for source in sources if (given := source.get(name)) for each in read(given))
-            for name, read in _TABLES.items()
+            for name, (_, read) in _TABLES.items()
         }
         origins = {name: settings[name].origin if name in settings else DEFAULT for name in BY_NAME}
         origins |= {name: each[0].origin if each else DEFAULT for name, each in tables.items()}

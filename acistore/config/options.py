@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from acistore.config import values
 from acistore.config.values import Kind
+from acistore.errors import flag_of
 
 FILE_NAME = "acistore.toml"
 SECTIONS = ("limits", "gc")
@@ -64,7 +65,7 @@ class Option:
     @property
     def flag(self) -> str:
         """The long option before a command."""
-        return "--" + self.name.replace(".", "-").replace("_", "-")
+        return flag_of(self.name)
 
     @property
     def variable(self) -> str:

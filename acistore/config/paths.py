@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from acistore.config.config import Config
 from acistore.config.tables import Host
+from acistore.config.values import CALLER
 from acistore.errors import ConfigError
 
 _OF_HOSTS = ("ca_file", "ca_directory", "client_certificate", "client_key")
@@ -58,7 +59,7 @@ class Setting:
 def of_all_hosts(config: Config, option: str) -> Setting | None:
     """What `ca_file` or `ca_directory` outside of `[[hosts]]` is set to."""
     path: Path | None = config.value(option)
-    return Setting(path, option, config.origins.get(option, "the caller")) if path else None
+    return Setting(path, option, config.origins.get(option, CALLER)) if path else None
 
 
 def of_host(host: Host, key: str) -> Setting | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acistore.config.tables import parse_prefix, read_tables
+from acistore.config.tables import check_fields, of, parse_prefix, read_tables, setter
 from acistore.config.values import shown
 from acistore.errors import ConfigError, UsageError
 from acistore.fingerprints import normal_fingerprint
@@ -34,6 +34,13 @@ class Policy:
     allow_downgrade: bool = False
     origin: str = "default"
 
+    def __post_init__(self) -> None:
+        check_fields("policies", self, _PARSERS)
+        if problem := _contradiction(self):
+            raise ConfigError(
+                f"policies: {self.prefix or 'of all names'}: {problem}", facts={"set by": setter(self)}
+            )
+
     def counts(self, fingerprint: str) -> bool:
         """Whether a key that is trusted for the name counts."""
         return not self.keys or fingerprint in self.keys
@@ -52,11 +59,8 @@ def read_policies(value: object, origin: str) -> tuple[Policy, ...]:
         policy = Policy(**values, origin=origin)
         if policy.prefix in policies:
             raise ConfigError(
-                f"{origin}: policies: two tables for {policy.prefix or 'all names'}", next_step="make one of them"
-            )
-        if problem := _contradiction(policy):
-            raise ConfigError(
-                f"policies: {policy.prefix or 'of all names'}: {problem}", facts={"set by": policy.origin}
+                f"{of('policies', origin)}: policies: two tables for {policy.prefix or 'all names'}",
+                next_step="make one of them",
             )
         policies[policy.prefix] = policy
     return tuple(policies.values())

@@ -9,11 +9,10 @@ from pathlib import Path
 from acistore.config.options import BY_NAME, FILE_NAME, KEYS, SECTIONS, TABLES, environment_variable
 from acistore.config.spelling import nearest
 from acistore.config.tables import SECRETS, check_array
-from acistore.config.values import shown
+from acistore.config.values import CALLER, FLAG, shown
 from acistore.errors import ConfigError
 from acistore.files import open_regular
 
-FLAG = "flag"
 # Bytes; a file of a fleet's mirrors and policies is far below it.
 _LONGEST = 1 << 20
 _IN_FILES = [key for key in KEYS if key in TABLES or BY_NAME[key].in_files]
@@ -113,7 +112,7 @@ def from_flags(flags: Mapping[str, object]) -> dict[str, Given]:
     """What flags say, by dotted names. Raises ConfigError for a secret: everybody can read one there."""
     given = {name: Given(value, FLAG) for name, value in flags.items() if value is not None}
     for name in given:
-        _check_known(name, FLAG, KEYS)
+        _check_known(name, CALLER, KEYS)  # the command's own are all known
     for name in TABLES:
         if name not in given:
             continue

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from acistore.config.spelling import nearest
-from acistore.config.values import located, parse_optional_path, shown, written_value
-from acistore.errors import ConfigError, InvalidName
+from acistore.config.values import CALLER, FLAG, located, parse_optional_path, require_plain, shown, written_value
+from acistore.errors import ConfigError, InvalidName, flag_of
 from acistore.naming import check_identifier
 
 HIDDEN = "(hidden)"
@@ -36,6 +36,9 @@ class Mirror:
     prefix: str
     url: str
     origin: str = "default"
+
+    def __post_init__(self) -> None:
+        check_fields("mirrors", self, _MIRROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,10 @@ class Host:
     aws_service: str | None = None
     origin: str = "default"
 
-    @property
-    def secret(self) -> bool:
-        """Whether there is anything in it that nobody else may know."""
-        return any(getattr(self, name) is not None for name in SECRETS)
+    def __post_init__(self) -> None:
+        check_fields("hosts", self, _HOST)
+        if problem := _contradiction(self):
+            raise ConfigError(f"hosts: {self.name}: {problem}", facts={"set by": setter(self)})
 
 
 class Table(Protocol):
@@ -109,9 +112,9 @@ def read_hosts(value: object, origin: str, directory: Path | None = None) -> tup
         paths = {key: located(each, directory) for key, each in values.items() if isinstance(each, Path)}
         host = Host(**{**values, **paths}, origin=origin)
         if host.name in hosts:
-            raise ConfigError(f"{origin}: hosts: two tables for {host.name}", next_step="make one of them")
-        if problem := _contradiction(host):
-            raise ConfigError(f"hosts: {host.name}: {problem}", facts={"set by": origin})
+            raise ConfigError(
+                f"{of('hosts', origin)}: hosts: two tables for {host.name}", next_step="make one of them"
+            )
         hosts[host.name] = host
     return tuple(hosts.values())
 
@@ -139,7 +142,9 @@ def read_tables(
             if key not in parsers:
                 near = nearest(key, parsers)
                 hint = {"did you mean": f"{name}.{near}"} if near else {}
-                raise ConfigError(f"{origin}: unknown key {shown(f'{name}.{key}')}", facts={**where, **hint})
+                raise ConfigError(
+                    f"{of(name, origin)}: unknown key {shown(f'{name}.{key}')}", facts={**where, **hint}
+                )
         for key in required:
             if key not in table:
                 raise ConfigError(f"{name}.{key} is missing", facts={"set by": origin, **where})
@@ -153,6 +158,28 @@ def _parsed(
         return parse(value)
     except (ValueError, InvalidName) as error:
         raise ConfigError(f"{name}: {error}", facts={"set by": origin, **where}) from None
+
+
+def check_fields(name: str, table: Table, parsers: Mapping[str, Callable[[object], Any]]) -> None:
+    """Raises ConfigError for a table that a program has made, and that no file could hold."""
+    for each in fields(table):
+        value = getattr(table, each.name)
+        if each.name not in parsers or value is each.default:
+            continue
+        try:
+            require_plain(value, parsers[each.name](list(value) if isinstance(value, tuple) else value))
+        except (ValueError, InvalidName) as error:
+            raise ConfigError(f"{name}.{each.name}: {error}", facts={"set by": setter(table)}) from None
+
+
+def of(name: str, origin: str) -> str:
+    """Where an array of tables stands, for messages: a file, a variable, or the flag that has them all."""
+    return flag_of(name) if origin == FLAG else origin
+
+
+def setter(table: Table) -> str:
+    """Who has set a table, for messages."""
+    return CALLER if table.origin == "default" else table.origin
 
 
 def _contradiction(host: Host) -> str | None:
@@ -218,6 +245,8 @@ def _template(value: object) -> str:
 def _host_name(value: object) -> str:
     """Not quoted in a message either: who writes a URL here may have a password in it."""
     match = _HOST_NAME.fullmatch(value.lower()) if isinstance(value, str) else None
+    if isinstance(value, str) and not value.isascii():
+        raise ValueError("other letters than those of ASCII stand as xn--… in the name of a host")
     if match is None:
         raise ValueError(f"not {_HOST_EXAMPLE}")
     host, port = match[1], match[2]

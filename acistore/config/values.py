@@ -4,6 +4,7 @@
 ValueError with an example of what is right. Which option has a value of which kind: options.py.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -25,6 +26,8 @@ _LONGEST_WAIT = timedelta(days=7)
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 # Of those the ones that are told.
 SWITCH_WORDS = "yes, no, true, false, 1, 0"
+# Who has set a value that stands in no file and no variable: a program, a flag.
+CALLER, FLAG = "the caller", "flag"
 _SHOWN_LENGTH = 100
 _MOST_DIGITS = 9
 
@@ -43,6 +46,32 @@ class Kind:
     def is_switch(self) -> bool:
         """Whether it is either on or off."""
         return not self.metavar
+
+    def check(self, value: object) -> None:
+        """Raises ValueError for what a program gives and no file could set. A duration is a number of seconds
+        there, or a timedelta where it is one here."""
+        if self.metavar != "DURATION":
+            require_plain(value, self.parse(value))
+            return
+        parsed = self.parse(_seconds_text(value))
+        if isinstance(value, timedelta) is not isinstance(parsed, timedelta):
+            require_plain(value, parsed)
+
+
+def require_plain(value: object, parsed: object) -> None:
+    """Raises ValueError for what a program gives as files have it (`"2GiB"`, `"no"`), not as what that means."""
+    if value != parsed or not isinstance(value, type(parsed)):
+        raise ValueError(f"{shown(value)} is not what a program gives: that is {shown(parsed)}")
+
+
+def _seconds_text(duration: object) -> str:
+    """A duration, as a program gives it, as text of a file; also 0, which some may be. Raises ValueError."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ValueError(
+            f"{shown(duration)} is not a duration: not a number of seconds that is finite and at least 0"
+        )
+    return f"{seconds}s" if isinstance(seconds, int) else f"{seconds:f}s"
 
 
 def shown(value: object) -> str:
@@ -99,7 +128,7 @@ def _write_size(size: int) -> str:
 
 
 def _parse_optional_size(text: object) -> int | None:
-    return None if text == "" else parse_size(text)
+    return None if text in ("", None) else parse_size(text)
 
 
 def parse_duration(text: object) -> timedelta:
@@ -170,8 +199,8 @@ def located(path: Path, directory: Path | None) -> Path:
 
 
 def parse_optional_path(text: object) -> Path | None:
-    """A path, or None for `""`. Raises ValueError."""
-    return None if text == "" else parse_path(text)
+    """A path, or None for `""` (and for None). Raises ValueError."""
+    return None if text in ("", None) else parse_path(text)
 
 
 def _parse_number(least: int) -> Callable[[object], int]:
@@ -188,10 +217,18 @@ def _parse_number(least: int) -> Callable[[object], int]:
 
 
 def _parse_switch(value: object) -> bool:
-    word = str(value).strip().lower()
-    if word not in (*_TRUE, *_FALSE):
+    if not means_yes(value) and _word(value) not in _FALSE:
         raise ValueError(f"{shown(value)} is not one of {SWITCH_WORDS}")
-    return word in _TRUE
+    return means_yes(value)
+
+
+def means_yes(value: object) -> bool:
+    """Whether a word switches something on. What is none doesn't."""
+    return _word(value) in _TRUE
+
+
+def _word(value: object) -> str:
+    return str(value).strip().lower()
 
 
 def _parse_pull_policy(text: object) -> str:

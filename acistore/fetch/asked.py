@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from acistore.errors import FileUnusable, ImageMismatch, InvalidName
 from acistore.manifest import Dependency, ImageManifest
 from acistore.naming import ImageID, ImageName, quoted
+from acistore.net.urls import is_url
 from acistore.trust.keys import Scheme
 
 _SUFFIXES: Mapping[Scheme, str] = {"openpgp": ".asc", "ssh": ".sig"}
@@ -69,10 +70,6 @@ class Asked:
         if self.image_id not in (None, image_id):
             problems.append(f"ID {self.image_id} is demanded, and the image has {image_id}")
         return problems
-
-
-def is_url(text: str) -> bool:
-    return text.lower().startswith(("https://", "http://"))
 
 
 def is_path(text: str) -> bool:

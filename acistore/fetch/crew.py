@@ -25,26 +25,30 @@ class CalledOff(BaseException):
 
 
 class Recall:
-    """Whether work was called off: asked for by those who work, wherever they may stop."""
+    """Whether work was called off: asked for by those who work, wherever they may stop.
+
+    Without a lock: a signal handler that calls it off may have interrupted whoever holds it.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._lock = threading.Lock()
+        self._is_off = False
         self._wake: list[Callable[[], object]] = []
 
     def wakes(self, wake: Callable[[], object]) -> None:
-        """What is to be called then, to wake those up who wait for something else than `pause`."""
-        with self._lock:
-            self._wake.append(wake)
-            if self._event.is_set():
-                wake()
+        """What is to be called then, once or twice, to wake those up who wait for something else than `pause`."""
+        self._wake.append(wake)
+        if self._event.is_set():
+            wake()
 
     def call_off(self) -> None:
         """From now on everybody is to stop."""
-        with self._lock:
-            self._event.set()
-            for wake in self._wake:
-                wake()
+        if self._is_off:
+            return  # somebody is at it: maybe the one whom a signal handler has interrupted, and who goes on then
+        self._is_off = True
+        self._event.set()
+        for wake in tuple(self._wake):
+            wake()
 
     @contextmanager
     def holding(self, lock: threading.Lock) -> Iterator[None]:
@@ -93,6 +97,8 @@ class Crew(Generic[Job, Result]):
         self._finished: queue.SimpleQueue[tuple[Job, Result | BaseException] | _Call] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._open = 0
+        # Whoever waits in `next` is told at once, whatever those who work are doing.
+        recall.wakes(lambda: self._finished.put(_Call(lambda: None, Future())))
 
     def __enter__(self) -> Self:
         return self
@@ -119,8 +125,9 @@ class Crew(Generic[Job, Result]):
 
     def next(self) -> tuple[Job, Result | Exception]:
         """The next job that is finished, with its result or what it raised. Waits for one, and makes what calls
-        are asked for meanwhile."""
+        are asked for meanwhile. Raises CalledOff."""
         while isinstance(finished := self._finished.get(), _Call):
+            self._recall.check()
             finished.make()
         job, result = finished
         self._open -= 1

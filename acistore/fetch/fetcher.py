@@ -4,15 +4,14 @@ How one of them comes is told in image.py, what needs what in tree.py.
 """
 
 import secrets
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from acistore.config import PULL_POLICIES, Config
-from acistore.errors import AcistoreError, Cancelled, UsageError
+from acistore.errors import AcistoreError, Cancelled, ConnectionFailed, UsageError
 from acistore.events import course, log_of
-from acistore.fetch.asked import Asked, is_path, is_url
+from acistore.fetch.asked import Asked, is_path
 from acistore.fetch.crew import CalledOff, Crew, Recall
 from acistore.fetch.fetched import Fetched, Outcome
 from acistore.fetch.held import Held
@@ -23,6 +22,7 @@ from acistore.keys import Confirm
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.net.passwords import require_no_password
+from acistore.net.urls import is_url, parse
 from acistore.progress import Progress, Silent
 from acistore.store import Store
 from acistore.trust.keystore.store import TrustStore
@@ -60,34 +60,34 @@ class Fetcher:
         self._trust_keys_from_https = trust_keys_from_https
         self._allow_downgrade = allow_downgrade
         self._no_cache = no_cache
-        self._lock = threading.Lock()
+        # Without a lock, as those are.
         self._under_way: set[Recall] = set()
         self._is_cancelled = False
 
     def cancel(self) -> None:
-        """Ends what this Fetcher does, from any thread and for good: whoever waits in `fetch` or iterates over
-        `fetch_all` gets Cancelled at once, and so does whoever comes later. What was being downloaded is kept, and
-        the next Fetcher goes on with it."""
-        with self._lock:
-            self._is_cancelled = True
-            for recall in self._under_way:
-                recall.call_off()
+        """Ends what this Fetcher does, from any thread or signal handler and for good: whoever waits in `fetch` or
+        iterates over `fetch_all` gets Cancelled, and so does whoever comes later. That is at once, unless a thread
+        is where it can't be called off (the system looks up a host, another process writes to the store, a
+        callback takes its time): it is left to itself after three seconds. An answer of `confirm`, which is called
+        by whoever waits, is waited for. What was being downloaded is kept, and the next Fetcher goes on with it.
+        """
+        self._is_cancelled = True
+        for recall in tuple(self._under_way):
+            recall.call_off()
 
     @contextmanager
     def _cancellable(self) -> Iterator[Recall]:
         """By what the work of one call is called off. Raises Cancelled when somebody else has done that."""
         recall = Recall()
-        with self._lock:
-            self._under_way.add(recall)
-            if self._is_cancelled:
-                recall.call_off()
+        self._under_way.add(recall)
+        if self._is_cancelled:
+            recall.call_off()
         try:
             yield recall
         except CalledOff:
             raise Cancelled("the fetch was cancelled", next_step="fetch again: it goes on where it was") from None
         finally:
-            with self._lock:
-                self._under_way.discard(recall)
+            self._under_way.discard(recall)
 
     def fetch(
         self, wanted: str | ImageName, *, signature: str | None = None, pull_policy: str | None = None
@@ -117,7 +117,8 @@ class Fetcher:
         """Fetches images with all their dependencies, `jobs` at once and each only once.
 
         Yields what came of each as soon as it is known. An exception that ends the iteration (Ctrl-C, say) stops
-        what is being downloaded; the next fetch goes on with that. Raises Cancelled.
+        what is being downloaded; the next fetch goes on with that. A wrong call raises UsageError before anything
+        is iterated over, the iteration Cancelled.
         """
         self._store.require_writable()
         policy = pull_policy or self._config.pull_policy
@@ -129,13 +130,27 @@ class Fetcher:
                 next_step="acistore fetch --signature FILE IMAGE",
             )
         if signature is not None and is_url(signature):
-            require_no_password(signature)
+            _require_url(signature)
         below = pull_policy or ("never" if policy == "never" else "new")
-        read = [_read(each) for each in wanted]
+        number = secrets.token_hex(4)
+        with course(fetch=number):
+            read = [_read(each) for each in wanted]
+        return self._outcomes(wanted, read, number, signature=signature, policy=policy, below=below)
+
+    def _outcomes(
+        self,
+        wanted: Sequence[str | ImageName],
+        read: Sequence[Asked | AcistoreError],
+        number: str,
+        *,
+        signature: str | None,
+        policy: str,
+        below: str,
+    ) -> Generator[Outcome, None, None]:
+        """What came of each; `policy` is the pull policy of those asked for, `below` that of what they need."""
         roots = [each for each in read if isinstance(each, Asked)]
         limits = self._config.limits
         tree = Tree(roots, depth=limits.dependency_depth, count=limits.dependencies)
-        number = secrets.token_hex(4)
 
         def client_for(config: Config) -> Client:
             client = Client(config, pause=recall.pause, no_cache=self._no_cache)
@@ -160,6 +175,7 @@ class Fetcher:
                     for position, each in tuple(todo.items()):
                         result = each if isinstance(each, Exception) else tree.result(each)
                         if result is not None:
+                            recall.check()  # else it may be a failure that is none of its own
                             yield Outcome(position, wanted[position], result)
                             del todo[position]
                     while crew.has_room and (needed := tree.next()) is not None:
@@ -204,12 +220,13 @@ def _read(wanted: str | ImageName) -> Asked | AcistoreError:
         if is_path(wanted):
             return Asked(wanted)
         if is_url(wanted):
-            require_no_password(wanted)
+            _require_url(wanted)
             return Asked(wanted)
         if wanted.startswith("sha512-"):
             raise UsageError(f"{wanted} is an image ID, and images are fetched by name, https:// URL or path")
         if _is_file(wanted):
-            log.warning("%s is taken as an image name; the file of that name is ./%s", wanted, wanted)
+            with course(image=wanted):
+                log.warning("%s is taken as an image name; the file of that name is ./%s", wanted, wanted)
         name = ImageName.parse(wanted)
         if name.version == "":  # a variable of a script that is not set
             latest = f"for the latest: acistore fetch {name.name}"
@@ -217,6 +234,15 @@ def _read(wanted: str | ImageName) -> Asked | AcistoreError:
         return Asked.by_name(name.for_this_machine())
     except AcistoreError as error:
         return error
+
+
+def _require_url(text: str) -> None:
+    """Raises UsageError for what a person gives as a URL when it is none, or has a password in it."""
+    require_no_password(text)
+    try:
+        parse(text)
+    except ConnectionFailed as error:
+        raise UsageError(error.message) from None
 
 
 def _is_file(text: str) -> bool:

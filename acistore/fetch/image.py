@@ -7,9 +7,8 @@ while it runs; only what gpg has verified is decompressed; only what is what was
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -30,26 +29,25 @@ from acistore.errors import (
     NotFound,
     NotTrusted,
     ResourceNotFound,
-    StoreUnavailable,
     UsageError,
 )
 from acistore.events import course, log_of, tell
 from acistore.fetch.admit import Admitter
-from acistore.fetch.asked import Asked, is_path, is_url, path_of
+from acistore.fetch.asked import Asked, is_path, path_of
 from acistore.fetch.crew import Recall
 from acistore.fetch.fetched import Fetched
 from acistore.fetch.held import Held
 from acistore.fetch.latest import Latest
 from acistore.fetch.local import copy_in
 from acistore.fetch.newcomers import Newcomers
-from acistore.fetch.places import Failures, Mirrors
+from acistore.fetch.places import Failures, Mirrors, without_user
 from acistore.fetch.remotes import known_signature, remote_of, why_not_asked
 from acistore.fetch.signature import Claim, Place
 from acistore.naming import ImageName
 from acistore.net.client import Client
 from acistore.net.freshness import Validators
 from acistore.net.transfer import download
-from acistore.net.urls import shown
+from acistore.net.urls import is_url
 from acistore.progress import Progress
 from acistore.store import Remote, Store, StoredImage
 from acistore.store.spool import SpoolFile
@@ -176,7 +174,7 @@ class ImageFetcher:
             return
         self._progress.step(f"discovering {asked.shown}")
         try:
-            yield from map(_without_user, self._resolver.resolve_images(name))
+            yield from map(without_user, self._resolver.resolve_images(name))
         except (NetworkError, NotFound) as error:
             if not failures:
                 raise
@@ -251,29 +249,46 @@ class ImageFetcher:
                     if known and transfer.status == 304:
                         remote = remember(claim, known=known[0])
                         return self._reuse(known[1], remote, asked, "its server says that it has not changed")
-                    try:
-                        claim.finish(spool)
-                        remote = remember(claim)
-                        image = self._admitter.admit(
-                            spool,
-                            claim,
-                            asked,
-                            url,
-                            remote=remote,
-                            latest=self._latest.rule(asked),
-                            unchecked=self._latest.unchecked(asked),
-                        )
-                    except (BadSignature, ArchiveRefused, ImageMismatch) as error:
-                        if transfer.disturbed and may_repeat:
-                            raise _Disturbed(error.message) from error
-                        raise
+                    may_repeat = may_repeat and transfer.disturbed
+                    remote, image = self._prove(spool, claim, asked, url, remember, may_repeat=may_repeat)
             except BaseException as error:
                 spool.keep = spool.keep or _can_be_gone_on_with(error)
+                if isinstance(error, LimitExceeded) and error.next_step is None and asked.size:
+                    error.facts.setdefault("limit", "the size in the manifest of the image that needs it")
                 if isinstance(error, NetworkError) and spool.note is None and spool.size:
                     error.facts.setdefault("kept", _NOTHING_KEPT)
                 raise
         self._decide(asked, "admit", _reason(claim.decided), id=str(image.id), url=url)
         return Fetched(image, url, remote.fetched_at, False, transfer.received)
+
+    def _prove(
+        self,
+        spool: SpoolFile,
+        claim: Claim,
+        asked: Asked,
+        url: str,
+        remember: Callable[[Claim], Remote],
+        *,
+        may_repeat: bool,
+    ) -> tuple[Remote, StoredImage]:
+        """Stores what was downloaded, if it is admitted; _Disturbed when it may be the way that has spoiled it."""
+        try:
+            claim.finish(spool)
+            remote = remember(claim)
+            image = self._admitter.admit(
+                spool,
+                claim,
+                asked,
+                url,
+                remote=remote,
+                latest=self._latest.rule(asked),
+                unchecked=self._latest.unchecked(asked),
+            )
+        except (BadSignature, ArchiveRefused, ImageMismatch) as error:
+            if may_repeat:
+                raise _Disturbed(error.message) from error
+            raise
+        return remote, image
 
     # --- what each way in has in common
 
@@ -308,7 +323,7 @@ class ImageFetcher:
             return None
         remote, image = known
         if claim.is_known or self._held.is_admitted(image, claim.digests):
-            return Validators(remote.etag, remote.last_modified)
+            return Validators(remote.etag, remote.last_modified, remote.place)
         return None
 
     def _answer(self, asked: Asked, policy: str) -> Fetched | None:
@@ -317,7 +332,7 @@ class ImageFetcher:
         if held is None:
             return None
         try:
-            return self._reuse(*held, asked, why_not_asked(held[1], self._config.limits.freshness))
+            return self._reuse(*held, asked, why_not_asked(asked, held[1], self._config.limits.freshness))
         except (ImageNotFound, DowngradeRefused):
             if policy == "never":
                 raise
@@ -346,11 +361,8 @@ class _Disturbed(Exception):
 
 
 def _can_be_gone_on_with(error: BaseException) -> bool:
-    """Whether what came so far is worth keeping: nothing was wrong with it."""
-    if isinstance(error, LimitExceeded | DiskFull):
-        return False
-    broken_off = NetworkError | StoreUnavailable | ResourceNotFound  # not there, or not for us, at the moment
-    return not isinstance(error, Exception) or isinstance(error, broken_off)
+    """Whether what came so far is worth keeping: nothing is said against it, and there is room for it."""
+    return not isinstance(error, NotTrusted | ArchiveRefused | DiskFull)
 
 
 @contextmanager
@@ -362,17 +374,6 @@ def _about(asked: Asked) -> Iterator[None]:
         if asked.shown not in error.message:
             error.facts.setdefault("image", asked.shown)
         raise
-
-
-def _without_user(endpoint: Endpoint) -> Endpoint:
-    """An endpoint without user and password, if somebody has put them into a page: they are not sent, and what is
-    fetched is recorded."""
-    return replace(
-        endpoint,
-        image_url=shown(endpoint.image_url),
-        signature_url=shown(endpoint.signature_url),
-        ssh_signature_url=shown(endpoint.ssh_signature_url),
-    )
 
 
 def _place(endpoint: Endpoint, signature: str | None) -> Place:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from acistore.errors import FileUnusable, LimitExceeded
-from acistore.files import open_regular
-from acistore.net.transfer import require_room
+from acistore.files import open_regular, require_room
 
 if TYPE_CHECKING:
     from acistore.fetch.signature import Claim

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from urllib.parse import urlsplit
 
@@ -18,8 +18,8 @@ from acistore.errors import (
     ResourceNotFound,
 )
 from acistore.events import log_of, tell
-from acistore.fetch.asked import is_url
 from acistore.naming import ImageName, covers
+from acistore.net.urls import is_url, shown
 
 log = log_of(__name__)
 
@@ -81,6 +81,17 @@ def _host(endpoint: Endpoint) -> str:
     return urlsplit(endpoint.image_url).netloc
 
 
+def without_user(endpoint: Endpoint) -> Endpoint:
+    """An endpoint without user and password, if somebody has put them into a page: they are not sent, and what is
+    fetched is recorded."""
+    return replace(
+        endpoint,
+        image_url=shown(endpoint.image_url),
+        signature_url=shown(endpoint.signature_url),
+        ssh_signature_url=shown(endpoint.ssh_signature_url),
+    )
+
+
 @dataclass
 class Failures:
     """What has failed, place by place."""
@@ -104,7 +115,9 @@ class Failures:
         (place, error), *others = sorted(self._errors.items(), key=lambda each: _weight(each[1]))
         if place not in error.message:
             error.facts.setdefault("from", place)
-        error.facts.update({place: other.message.removeprefix(f"{place}: ") for place, other in others})
+        # What is said of its signature keeps the ending that makes that of the place (`.asc: …`).
+        told = {place: other.message.removeprefix(place).removeprefix(": ") for place, other in others}
+        error.facts.update(told)
         return error
 
 

@@ -13,7 +13,8 @@ from acistore.store import Remote, StoredImage
 def known_signature(known: tuple[Remote, StoredImage] | None, held: Held) -> dict[str, Validators]:
     """The validators of the signature that has admitted what the store has of a URL, by where it was."""
     if known and (url := known[0].signature_url):
-        validators = Validators(known[0].signature_etag, known[0].signature_last_modified)
+        remote = known[0]
+        validators = Validators(remote.signature_etag, remote.signature_last_modified, remote.signature_place)
         if validators and held.is_admitted(known[1]):  # gpg has to be asked for that
             return {url: validators}
     return {}
@@ -39,11 +40,15 @@ def remote_of(
         fetched_at=at,
         signature_etag=claim.validators.etag,
         signature_last_modified=claim.validators.last_modified,
+        place=validators.place,
+        signature_place=claim.validators.place,
     )
 
 
-def why_not_asked(remote: Remote | None, longest: float) -> str:
+def why_not_asked(asked: Asked, remote: Remote | None, longest: float) -> str:
     """Why an image is taken without asking anybody."""
+    if asked.image_id is not None:
+        return "it is meant by its ID, and that can't change"
     if remote is None or not remote.is_fresh(datetime.now(UTC), longest):
         return "the pull policy wants no news"
     until = remote.fresh_until(longest)

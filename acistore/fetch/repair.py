@@ -12,12 +12,13 @@ from typing import BinaryIO
 from acistore.config import Config
 from acistore.errors import AcistoreError, DiskFull, FileUnusable, ImageMismatch, StoreDamaged
 from acistore.events import log_of
-from acistore.fetch.asked import is_url, path_of
+from acistore.fetch.asked import path_of
 from acistore.fetch.places import mirrored
 from acistore.manifest import ImageManifest
 from acistore.naming import ImageID
 from acistore.net.client import Client
 from acistore.net.transfer import download
+from acistore.net.urls import is_url
 from acistore.progress import Progress
 from acistore.store import Admission, Store, StoredImage, always
 from acistore.store.records import Incomplete, Rebuilt, VerifyReport
@@ -152,10 +153,13 @@ class Repairer:
     def _archive(self, place: str, store: Store, client: Client) -> Iterator[BinaryIO]:
         """What is at a URL or path, to be read from its beginning."""
         if is_url(place):
+            most = self._config.limits.image_size
             with store.spool.file(
-                place, waiting=lambda: self._progress.step(f"waiting for another fetch of {place}")
+                place, waiting=lambda: self._progress.step(f"waiting for another fetch of {place}"), resume=True
             ) as spool:
-                download(client, place, spool, limit=self._config.limits.image_size, progress=self._progress)
+                spool.keep = bool(spool.size)  # a fetch has kept it
+                download(client, place, spool, limit=most, option="limits.image_size", progress=self._progress)
+                spool.keep = False
                 yield spool
             return
         path = path_of(place)

@@ -1,5 +1,6 @@
 """The signatures of one image: where their bytes come from, and their way from claim to proof while it comes."""
 
+import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from acistore.errors import (
     ServerFailed,
     SignatureMissing,
 )
-from acistore.fetch.asked import Asked, is_url, path_of, signatures_beside
+from acistore.fetch.asked import Asked, path_of, signatures_beside
 from acistore.fetch.crew import Recall
 from acistore.files import read_bounded
+from acistore.naming import ImageName, arch_of_machine
 from acistore.net.answers import NOTHING_THERE, Response, phrase
 from acistore.net.client import Client
 from acistore.net.freshness import MOST_SECONDS, Validators, retry_after
 from acistore.net.retries import Retries
+from acistore.net.urls import is_url
 from acistore.progress import Progress
 from acistore.trust.check import SignatureCheck
 from acistore.trust.keys import Scheme
@@ -216,7 +219,7 @@ class Claim:
             raise ResourceNotFound(
                 f"{self._asked.shown} is not published: neither the image nor its signature is there",
                 facts={"image at": self._place.image, "signature at": ", ".join(self._places)},
-                next_step="check name, version and labels",
+                next_step=_other_name(self._asked.name),
             )
         if len(self._places) > 1:
             neither = ", and neither is there" if isinstance(missing, SignatureMissing) else ""
@@ -263,10 +266,11 @@ class Claim:
         self._answers[url] = response
         if len(self._places) == 1:
             may_keep = response.freshness().storable
-            self.validators = known.updated_by(response.headers) if may_keep else Validators()
+            validators = known.updated_by(response.headers, response.place)
+            self.validators = validators if may_keep else Validators()
 
     def _get(self, url: str, known: Validators) -> Response:
-        return self._client.get(url, limit=self._limit, headers=known.conditions(), option=_LIMIT)
+        return self._client.get(url, limit=self._limit, conditions=known.conditions, option=_LIMIT)
 
     def _wait_for_them(self) -> None:
         """Asks for the signatures that were put off until they are there. One that never is, is missing."""
@@ -291,7 +295,9 @@ class Claim:
             try:
                 retries.wait(not_yet)
             except NetworkError:
-                raise _missing(self._asked.shown, f"{url} puts it off again and again") from None
+                missing = _missing(self._asked.shown, f"{url} puts it off again and again")
+                missing.next_step = "fetch it again later; if it stays so, ask its publisher"
+                raise missing from None
         return response
 
 
@@ -315,3 +321,13 @@ def _missing(shown: str, why: str) -> SignatureMissing:
         facts={"looked for": why},
         next_step="ask its publisher to sign it, or say where the signature is with --signature",
     )
+
+
+def _other_name(name: ImageName | None) -> str:
+    """What to do when there is no image of that name."""
+    arch = name.labels.get("arch", "") if name else ""
+    in_appc = arch_of_machine(arch)
+    if name is None or in_appc is None or in_appc == arch:
+        return "check name, version and labels"
+    meant = ImageName(name.name, {**name.labels, "arch": in_appc})
+    return f"{shlex.join(['acistore', 'fetch', str(meant)])}  # appc's word for {arch}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from graphlib import CycleError, TopologicalSorter
 
-from acistore.errors import AcistoreError, DependencyCycle
+from acistore.errors import AcistoreError, DependencyCycle, raising
 from acistore.fetch.asked import Asked
 from acistore.fetch.fetched import Fetched
 from acistore.naming import ImageID
@@ -161,13 +161,13 @@ class Tree:
         return DependencyCycle(
             f"the dependencies nest deeper than {self._depth}",
             facts={"at": at},
-            next_step="if that is meant: acistore --limits-dependency-depth NUMBER …",
+            next_step=raising("limits.dependency_depth"),
         )
 
     def _too_many(self, name: str) -> DependencyCycle:
         return DependencyCycle(
             f"{name} brings more than {self._count} dependencies along",
-            next_step="if that is meant: acistore --limits-dependencies NUMBER …",
+            next_step=raising("limits.dependencies"),
         )
 
     def _shape_of(self, root: Asked, reached: Sequence[Asked]) -> DependencyCycle | None:
@@ -181,7 +181,11 @@ class Tree:
         except CycleError as error:
             names = {ids[asked]: str(self._image(asked).image.image_name) for asked in reached}
             ring = [names[each] for each in reversed(error.args[1])]
-            return DependencyCycle(f"{ring[0]} depends on itself", facts={"by way of": " → ".join(ring)})
+            return DependencyCycle(
+                f"{ring[0]} depends on itself",
+                facts={"by way of": " → ".join(ring)},
+                next_step="tell the publishers of these: one of them has to do without the next",
+            )
         longest: dict[ImageID, int] = {}
         for each in order:
             longest[each] = max((longest[below] + 1 for below in needs[each]), default=0)

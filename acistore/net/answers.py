@@ -12,6 +12,7 @@ from acistore.net import failures
 from acistore.net.credentials import Access
 from acistore.net.freshness import MOST_SECONDS, Freshness, freshness
 from acistore.net.sockets import deadline as over_in
+from acistore.net.urls import place_of
 
 # Not Found, Gone.
 NOTHING_THERE = frozenset({404, 410})
@@ -26,7 +27,7 @@ _WANTS_CERTIFICATE = "if this host asks for a client certificate: client_certifi
 class Response:
     """A whole answer: 2xx, 304 or 4xx, since all others are raised. `url` is where redirects ended, as it may be
     shown; `redirects` are the headers of those that led there; `asked_at` is when it was asked for (seconds since
-    1970); `access` says whether the server was told who asks."""
+    1970); `access` says whether the server was told who asks; `place` is whose validators these are."""
 
     url: str
     status: int
@@ -35,6 +36,7 @@ class Response:
     redirects: Sequence[Mapping[str, str]]
     asked_at: float
     access: Access | None = None
+    place: str | None = None
 
     def freshness(self, longest: float = MOST_SECONDS) -> Freshness:
         """What is left now of the time for which it holds, at most `longest` seconds."""
@@ -52,7 +54,7 @@ class Answer:
 
     `url` is where redirects ended, `shown` the same for messages: one that a server has sent us to without its
     query, which may be as good as a password. `redirects` are the headers of those that led there, `asked_at` is
-    when the first request was sent (seconds since 1970).
+    when the first request was sent (seconds since 1970). `is_conditional`: the last request had conditions.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Answer:
         self.shown = shown
         self.redirects: Sequence[Mapping[str, str]] = ()
         self.asked_at = time.time()
+        self.is_conditional = False
         self.status = response.status
         self.headers = httpx.Headers(response.headers)
         self.access = access
@@ -70,6 +73,11 @@ class Answer:
     def freshness(self, longest: float = MOST_SECONDS) -> Freshness:
         """As that of a Response."""
         return freshness(self.headers, redirects=self.redirects, asked_at=self.asked_at, longest=longest)
+
+    @property
+    def place(self) -> str | None:
+        """Where redirects ended, as `Validators` are for; None when there were none."""
+        return place_of(self.url) if self.redirects else None
 
     @property
     def length(self) -> int | None:

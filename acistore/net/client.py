@@ -30,7 +30,7 @@ from acistore.net.freshness import retry_after
 from acistore.net.retries import Retries
 from acistore.net.routes import Routes
 from acistore.net.sockets import deadline as over_in
-from acistore.net.urls import parse, shown_place, without_query
+from acistore.net.urls import known_scheme, parse, place_of, without_query
 from acistore.version import __version__
 
 log = log_of(__name__)
@@ -39,12 +39,15 @@ log = log_of(__name__)
 _NOT_NOW = frozenset({408, 425, 429})
 # Headers that say who asks, and where to; both are decided here.
 _OURS_ALONE = frozenset({"authorization", "proxy-authorization", "cookie", "host"})
-_CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since"})
 # What makes caches on the way ask the server itself (RFC 9111, sections 5.2.1.4 and 5.4).
 _PAST_CACHES = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
+_ENCODINGS = frozenset({"gzip", "x-gzip", "br", "deflate", "zstd", "compress"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # A body up to this size is read although nobody wants it, since its connection can then be used again.
 _WORTH_READING = 64 << 10
+
+# The headers that make a request to a place (as in `Validators`) a conditional one.
+Conditions = Callable[[str | None], Mapping[str, str]]
 
 
 class Client:
@@ -105,7 +108,7 @@ class Client:
         limit: int,
         deadline: float | None = None,
         cut: bool = False,
-        headers: Mapping[str, str] | None = None,
+        conditions: Conditions | None = None,
         option: str | None = None,
     ) -> Response:
         """Fetches a page, a signature or a key.
@@ -114,14 +117,14 @@ class Client:
         `option` that sets the limit. All of it, from the name to the last byte, has to be done in `deadline`
         seconds, by default the configured ones. What may go better in a moment is tried again within them
         (`Retries`). A 4xx that is not of this kind is returned, its body cut, for the caller to judge; so is a
-        304, where `headers` make it a conditional request.
+        304, where `conditions` have made the request of that place a conditional one.
         """
         seconds = self.limits.deadline if deadline is None else deadline
         retries = Retries(self.limits, pause=self.pause, end=time.monotonic() + seconds, url=url)
         with over_in(seconds):
             while True:
                 try:
-                    return self._get(url, limit, seconds, headers or {}, cut=cut, option=option)
+                    return self._get(url, limit, seconds, conditions, cut=cut, option=option)
                 except NetworkError as error:
                     retries.wait(error)
 
@@ -130,13 +133,13 @@ class Client:
         url: str,
         limit: int,
         seconds: float,
-        headers: Mapping[str, str],
+        conditions: Conditions | None,
         *,
         cut: bool,
         option: str | None,
     ) -> Response:
-        with self.open(url, headers=headers, deadline=seconds) as answer:
-            if answer.status == 304 and _CONDITIONS.isdisjoint(headers):
+        with self.open(url, conditions=conditions, deadline=seconds) as answer:
+            if answer.status == 304 and not answer.is_conditional:
                 raise unexpected(answer)
             cut = cut or answer.status >= 400
             if not cut and (answer.length or 0) > limit:
@@ -149,7 +152,7 @@ class Client:
                         break
             except TimeoutError:
                 raise LimitExceeded(
-                    f"{answer.shown}: not complete after {seconds:g} seconds", option="limits.deadline"
+                    f"{answer.shown}: not complete after {seconds:g} s", option="limits.deadline"
                 ) from None
             if len(body) > limit and not cut:
                 raise _too_long(answer, limit, option)
@@ -161,6 +164,7 @@ class Client:
             answer.redirects,
             answer.asked_at,
             answer.access,
+            answer.place,
         )
 
     def is_missing(self, url: str) -> bool:
@@ -173,25 +177,24 @@ class Client:
         self,
         url: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        conditions: Conditions | None = None,
         deadline: float | None = None,
         method: Literal["GET", "HEAD"] = "GET",
     ) -> Iterator[Answer]:
         """Asks for `url` and yields the answer, its body still to be read: 2xx, 304 or 4xx.
 
         The headers have to be there in `deadline` seconds, redirects included; by default the configured ones.
-        `headers` go to every server on the way, so they must not say who asks: ValueError.
+        `conditions` are asked for the headers to each place on the way, since validators are those of one; they
+        must not say who asks: ValueError.
         """
-        if any(name.lower() in _OURS_ALONE for name in headers or {}):
-            raise ValueError("who asks is told by the configured credentials alone")
         with over_in(self.limits.deadline if deadline is None else deadline):
-            answer = self._follow(url, method, headers or {})
+            answer = self._follow(url, method, conditions)
         try:
             yield answer
         finally:
             answer.close()
 
-    def _follow(self, asked: str, method: str, headers: Mapping[str, str]) -> Answer:
+    def _follow(self, asked: str, method: str, conditions: Conditions | None) -> Answer:
         start = url = parse(asked)
         told = str(start)
         public_only = False
@@ -199,9 +202,11 @@ class Client:
         asked_at = time.time()
         try:
             for _ in range(self.limits.redirects + 1):
+                headers = conditions(place_of(url) if redirects else None) if conditions else {}
                 answer = self._send(url, told, method, headers, public_only=public_only)
                 if answer.status not in _REDIRECTS:
                     answer.redirects, answer.asked_at = redirects, asked_at
+                    answer.is_conditional = bool(headers)
                     return _checked(answer)
                 redirects.append(answer.headers)
                 public_only = not self._private_redirects and (public_only or self._is_public(answer))
@@ -225,6 +230,8 @@ class Client:
         self, url: httpx.URL, told: str, method: str, headers: Mapping[str, str], *, public_only: bool
     ) -> Answer:
         """Asks one server. The URL is `told` in messages, without what may be secret in it."""
+        if any(name.lower() in _OURS_ALONE for name in headers):
+            raise ValueError("who asks is told by the configured credentials alone")
         if url.scheme not in self.schemes:
             raise InsecureTransport(
                 f"{told}: plain HTTP can be read and changed on the way, and is not used",
@@ -297,8 +304,9 @@ def _target(answer: Answer) -> httpx.URL:
     try:
         target = parse(str(answer.url.join(location)))
     except (ConnectionFailed, httpx.InvalidURL, ValueError):
-        place = shown_place(location)
-        raise ServerFailed(f"{answer.shown}: redirects to what can't be fetched: {place}") from None
+        scheme = known_scheme(location)
+        what = f"an address of {scheme}" if scheme not in (None, "https", "http") else "no URL of any host"
+        raise ServerFailed(f"{answer.shown}: redirects to what can't be fetched: {what}") from None
     if (answer.url.scheme, target.scheme) == ("https", "http"):
         place = without_query(target)
         raise InsecureTransport(
@@ -310,7 +318,7 @@ def _target(answer: Answer) -> httpx.URL:
 
 def _checked(answer: Answer) -> Answer:
     """Returns the answer when it can be used for anything, else closes it and says why not."""
-    encoding = answer.headers.get("content-encoding", "identity").strip().lower()[:40]
+    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if answer.status >= 500 or answer.status in _NOT_NOW:
         failure = ServerFailed(f"{answer.shown}: the server answered {phrase(answer.status)}")
         failure.transient = True
@@ -319,13 +327,18 @@ def _checked(answer: Answer) -> Answer:
         failure = unexpected(answer)
     elif answer.status < 300 and encoding != "identity":
         failure = ServerFailed(
-            f"{answer.shown}: the answer is encoded ({encoding}), which was not asked for",
+            f"{answer.shown}: the answer is encoded {_told(encoding)}, which was not asked for",
             next_step="ask whoever runs the server to send the file as it is, without Content-Encoding",
         )
     else:
         return answer
     _discard(answer)
     raise failure
+
+
+def _told(encoding: str) -> str:
+    """An encoding for a message: a word that nobody knows may be what we have sent."""
+    return f"({encoding})" if encoding in _ENCODINGS else "in an unknown way"
 
 
 def _discard(answer: Answer) -> None:

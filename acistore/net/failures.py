@@ -111,12 +111,11 @@ def private_redirect(url: str, address: str) -> InsecureTransport:
     )
 
 
-def proxy_authentication(url: str, proxy: Proxy | None = None) -> ConnectionFailed:
-    """The error for a proxy's 407."""
-    variable = proxy.variable if proxy else "HTTPS_PROXY (HTTP_PROXY for http://)"
+def proxy_authentication(url: str, proxy: Proxy) -> ConnectionFailed:
+    """The error for a proxy that wants to know who asks, or refuses the user and password that it was told."""
     return ConnectionFailed(
-        f"{url}: the proxy wants to know who asks, or knows the user and password but refuses them",
-        next_step=f"set {variable} to http://USER:PASSWORD@HOST:PORT",
+        f"{url}: the proxy answered 407 Proxy Authentication Required",
+        next_step=f"set {proxy.variable} to http://USER:PASSWORD@HOST:PORT",
     )
 
 
@@ -150,7 +149,7 @@ def _no_connection(error: Exception, cause: BaseException, url: str) -> NetworkE
 
 def _refused_by_proxy(error: httpcore.ProxyError, url: str, proxy: Proxy | None) -> NetworkError:
     status = str(error)[:3]  # what follows are the proxy's own words
-    if status == "407":
+    if status == "407" and proxy:
         return proxy_authentication(url, proxy)
     answer = f"{status} {httpx.codes.get_reason_phrase(int(status))}".strip()
     return ConnectionFailed(f"{url}: the proxy refused to connect: {answer}")

@@ -4,6 +4,7 @@ Pure: values in, values out. RFC 9111 as it is for a private cache that guesses 
 validators of RFC 9110, sections 8.8 and 13.1. In doubt an answer is stale, since to ask costs little.
 """
 
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,22 +46,41 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one state of a resource from another: header values as the server sent them."""
+    """What tells one state of a resource from another: header values as the server sent them.
+
+    They say nothing of any other resource (RFC 9110, section 8.8.1), so `place` is whose they are: where redirects
+    ended (`urls.place_of`), or None for what was asked for itself.
+    """
 
     etag: str | None = None
     last_modified: str | None = None
+    place: str | None = None
 
     @classmethod
-    def of(cls, headers: Mapping[str, str]) -> Self:
+    def of(cls, headers: Mapping[str, str], place: str | None = None) -> Self:
         """Those of an answer, weak ones too; without what is none."""
-        return cls(_entity_tag(headers.get("etag")), _date_text(headers.get("last-modified")))
+        return cls(_entity_tag(headers.get("etag")), _date_text(headers.get("last-modified")), place)
 
-    def conditions(self) -> dict[str, str]:
-        """The request headers that ask for a 304 while nothing has changed. What is no validator, whoever kept
-        it, is left out."""
+    def at(self, place: str | None) -> "Validators":
+        """Those that say something of what is at a place.
+
+        Of a query (`?`) nothing is recorded: that of a signed URL is another each time, and as good as a password.
+        So where there is one it may be another one than before, and only a strong tag counts, which is made from
+        the content as a rule. Files that differ in the query alone may well have the same date, or weak tag.
+        """
+        if place == self.place and not (place or "").endswith("?"):
+            return self
+        is_near = place and self.place and place.removesuffix("?") == self.place.removesuffix("?")
+        is_strong = self.etag and not self.etag.startswith("W/")
+        return Validators(self.etag, None, self.place) if is_near and is_strong else Validators()
+
+    def conditions(self, place: str | None = None) -> dict[str, str]:
+        """The request headers that ask for a 304 while nothing has changed at a place. What is no validator,
+        whoever kept it, is left out."""
+        valid = self.at(place)
         conditions = {
-            "If-None-Match": _entity_tag(self.etag),
-            "If-Modified-Since": _date_text(self.last_modified),
+            "If-None-Match": _entity_tag(valid.etag),
+            "If-Modified-Since": _date_text(valid.last_modified),
         }
         return {name: value for name, value in conditions.items() if value is not None}
 
@@ -72,14 +92,14 @@ class Validators:
         said = Validators.of(headers)
         if self.etag and said.etag:
             return self.etag.removeprefix("W/") == said.etag.removeprefix("W/")
-        if self.etag is None and self.last_modified and said.last_modified:
+        if self.last_modified and said.last_modified:
             return http_date(self.last_modified) == http_date(said.last_modified)
         return True
 
-    def updated_by(self, headers: Mapping[str, str]) -> "Validators":
-        """These after a 304, which need not repeat all of them."""
+    def updated_by(self, headers: Mapping[str, str], place: str | None = None) -> "Validators":
+        """These after a 304 from a place, which need not repeat all of them."""
         said = Validators.of(headers)
-        return Validators(said.etag or self.etag, said.last_modified or self.last_modified)
+        return Validators(said.etag or self.etag, said.last_modified or self.last_modified, place)
 
     def __bool__(self) -> bool:
         return self.etag is not None or self.last_modified is not None
@@ -181,13 +201,16 @@ def _lifetime(headers: Mapping[str, str], directives: Mapping[str, list[str | No
 
 
 def _age(headers: Mapping[str, str], asked_at: float, now: float) -> float:
-    """How many seconds ago the answer was made, at least (RFC 9111, section 4.2.3).
+    """How many seconds ago the answer was made, at least (RFC 9111, section 4.2.3): for ever, where that is told
+    twice or can't be understood.
 
     The time since it came is a part of both sums, so it needn't be known when it came. A server whose clock is
     fast makes nothing younger than it can be.
     """
     told = _seconds(next(_members(headers.get("age", "")), "")) or 0  # what is no number is passed over (5.1)
     date = http_date(headers.get("date", ""), now=now)
+    if date is None and "date" in headers:
+        return math.inf
     apparent = 0 if date is None else now - date
     return max(0.0, apparent, told + max(0.0, now - asked_at))
 

@@ -7,9 +7,6 @@ from typing import TypeVar
 
 import httpx
 
-from acistore.config import Host
-from acistore.errors import ConfigError
-
 _T = TypeVar("_T")
 
 _NAME = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]*]+)(?::(\d{1,5}))?")
@@ -22,7 +19,7 @@ def host_key(name: str) -> str:
     Raises ValueError, which does not quote it, for what is no host: a URL, a wildcard, a user before it.
     """
     match = _NAME.fullmatch(name.strip().lower())
-    if match is None or int(match[2] or 0) > 65535:
+    if match is None or not 0 < int(match[2] or 1) < 1 << 16:
         raise ValueError("not a host such as images.example.com or images.example.com:8443")
     host, port = match.groups()
     try:
@@ -30,14 +27,6 @@ def host_key(name: str) -> str:
     except (httpx.InvalidURL, AddressValueError, UnicodeError):
         raise ValueError("not a host such as images.example.com or images.example.com:8443") from None
     return f"{ascii_host}:{int(port)}" if port else ascii_host
-
-
-def key_of(table: Host) -> str:
-    """The key of a table of the configuration. Raises ConfigError."""
-    try:
-        return host_key(table.name)
-    except ValueError as error:
-        raise ConfigError(f"{table.origin}: hosts: name: {error}") from None
 
 
 def host_of(url: httpx.URL) -> str:

@@ -12,12 +12,15 @@ from acistore.net.freshness import Validators, strong_validators
 _CONTENT_RANGE = re.compile(r"(?i:bytes) (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII)
 
 
-def note_of(headers: Mapping[str, str], length: int | None) -> Mapping[str, str] | None:
-    """What is needed to go on with what comes now; None where nothing tells it from any other content."""
-    validators = strong_validators(headers)
+def note_of(headers: Mapping[str, str], length: int | None, place: str | None = None) -> Mapping[str, str] | None:
+    """What is needed to go on with what comes now from a place (as in `Validators`); None where nothing tells it
+    from any other content."""
+    strong = strong_validators(headers)
+    validators = Validators(strong.etag, strong.last_modified, place).at(place)
     note = {
         "etag": validators.etag,
         "last_modified": validators.last_modified,
+        "place": place,
         "length": None if length is None else str(length),
     }
     return {name: value for name, value in note.items() if value} if validators else None
@@ -25,21 +28,22 @@ def note_of(headers: Mapping[str, str], length: int | None) -> Mapping[str, str]
 
 def noted(note: Mapping[str, str]) -> Validators:
     """The validators of what is there."""
-    return Validators(note.get("etag"), note.get("last_modified"))
+    return Validators(note.get("etag"), note.get("last_modified"), note.get("place"))
 
 
-def asking_for_rest(here: int, note: Mapping[str, str]) -> dict[str, str]:
-    """The request headers for what follows the first `here` bytes, or else the whole."""
-    conditions = noted(note).conditions()
+def asking_for_rest(here: int, note: Mapping[str, str], place: str | None = None) -> dict[str, str]:
+    """The request headers that ask a place for what follows the first `here` bytes, or else the whole; none where
+    they are from another one."""
+    conditions = noted(note).conditions(place)
     return {"Range": f"bytes={here}-", "If-Range": next(iter(conditions.values()))} if conditions else {}
 
 
-def is_same(note: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-    """Whether a whole is what a part of is there, by its strong validator."""
-    validators = strong_validators(headers)
-    if note.get("etag") or validators.etag:
-        return note.get("etag") == validators.etag
-    return validators.last_modified is not None and note.get("last_modified") == validators.last_modified
+def is_same(note: Mapping[str, str], headers: Mapping[str, str], place: str | None = None) -> bool:
+    """Whether a whole from a place is what a part of is there, by its strong validator."""
+    known, validators = noted(note).at(place), strong_validators(headers)
+    if known.etag or validators.etag:
+        return known.etag == validators.etag
+    return validators.last_modified is not None and known.last_modified == validators.last_modified
 
 
 def why_not_rest(here: int, note: Mapping[str, str], headers: Mapping[str, str]) -> str | None:

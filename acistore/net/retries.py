@@ -20,7 +20,8 @@ _DOUBLINGS = 64
 class Retries:
     """The tries of one job.
 
-    `pause(seconds)` waits, and may raise to give up; `about` (the URL, say) goes into the log.
+    `pause(seconds)` waits, and may raise to give up; before it `decided(reason)` is called; `about` (the URL, say)
+    goes into the log.
 
     A job gets `limits.retries` more tries in a row; one that brought something begins a new row. The pause before
     a try is `limits.retry_delay`, doubled with each of the row, and up to a half shorter, so that a fleet does not
@@ -33,11 +34,13 @@ class Retries:
         limits: Limits,
         *,
         pause: Callable[[float], object] = time.sleep,
+        decided: Callable[[str], object] = lambda _: None,
         end: float | None = None,
         **about: str,
     ) -> None:
         self._limits = limits
         self._pause = pause
+        self._decided = decided
         self._end = end
         self._about = about
         self._failed = 0
@@ -79,6 +82,7 @@ class Retries:
             seconds=seconds,
             **self._about,
         )
+        self._decided(error.message)
         self._pause(seconds)
         return seconds if asked_for is None else 0.0
 

@@ -17,7 +17,7 @@ from acistore.config import Config, Host
 from acistore.config.paths import Setting, of_all_hosts, of_host
 from acistore.errors import ConfigError
 from acistore.net.credentials.files import LONGEST, warn_if_open, warn_once
-from acistore.net.hosts import for_host, key_of
+from acistore.net.hosts import for_host
 
 # How OpenSSL finds an authority in a directory: by the hash of its name.
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
@@ -67,13 +67,12 @@ class TlsRules:
         )
 
     def _add(self, host: Host) -> None:
-        name = key_of(host)
         if file := of_host(host, "ca_file"):
-            self._ca_files[name] = file
+            self._ca_files[host.name] = file
         if directory := of_host(host, "ca_directory"):
-            self._ca_directories[name] = directory
+            self._ca_directories[host.name] = directory
         if certificate := of_host(host, "client_certificate"):
-            self._identities[name] = Identity(certificate, of_host(host, "client_key"))
+            self._identities[host.name] = Identity(certificate, of_host(host, "client_key"))
 
 
 def tls_context(settings: TlsSettings | None = None, *, verify: bool) -> ssl.SSLContext:

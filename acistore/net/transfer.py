@@ -5,13 +5,15 @@ Knows no image; what the bytes are worth is decided by whoever reads along or re
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn, Protocol
 
 from acistore.config import Limits
-from acistore.errors import DiskFull, LimitExceeded, NetworkError, TransferFailed
+from acistore.errors import LimitExceeded, NetworkError, TransferFailed
 from acistore.events import log_of, tell
+from acistore.files import require_room
 from acistore.net.answers import Answer, unexpected
 from acistore.net.client import Client
 from acistore.net.freshness import Freshness, Validators
@@ -30,10 +32,6 @@ from acistore.progress import Meter, Progress, Silent
 log = log_of(__name__)
 
 _PIECE = 1 << 20
-
-
-class _File(Protocol):
-    def fileno(self) -> int: ...
 
 
 class Part(Protocol):
@@ -74,17 +72,14 @@ class _Nobody:
 class Transfer:
     """What came of a download.
 
-    `url` is where redirects ended, as it may be shown. `status` is 304 when nothing has changed, and then there
-    are no bytes; else 200. `size` are the bytes of the whole, `received` those that came now. `disturbed`: it took
-    more than one run or answer, or was begun again: what was known of it before may belong to another one; or
-    nothing has told its end from a connection that broke off.
+    `status` is 304 when nothing has changed, and then there are no bytes; else 200. `received` are the bytes that
+    came now. `disturbed`: it took more than one run or answer, or was begun again: what was known of it before may
+    belong to another one; or nothing has told its end from a connection that broke off.
     `validators` are what the next conditional request needs; None where nothing may be kept (no-store). `max_age`
     is for how many seconds from now the server promises that nothing changes, None when it says nothing.
     """
 
-    url: str
     status: int
-    size: int
     received: int
     disturbed: bool
     validators: Validators | None
@@ -97,7 +92,8 @@ class RateFloor:
     def __init__(self, minimum: int, window: float, now: float) -> None:
         self._least = minimum * window
         self._window = window
-        self._began = self._halted = now
+        self._began = now
+        self._halted: float | None = now
         self._received = 0
 
     def is_kept(self, count: int, now: float) -> bool:
@@ -110,13 +106,15 @@ class RateFloor:
         return kept
 
     def halt(self, now: float) -> None:
-        """Nothing can come from the moment `now` on, until it goes on."""
-        self._halted = now
+        """Nothing can come from the moment `now` on, until it goes on. It may be halted already."""
+        self._halted = now if self._halted is None else self._halted
 
     def go_on(self, now: float, *, own_pause: float = 0.0) -> None:
         """Bytes may come again. Of the time since the halt only `own_pause` seconds count: a server that hangs up
         after each byte is slow as well."""
-        self._began += now - self._halted - own_pause
+        if self._halted is not None:
+            self._began += now - self._halted - own_pause
+            self._halted = None
 
 
 def download(
@@ -135,9 +133,9 @@ def download(
     What breaks off is gone on with after a pause (`Retries`). At most `limit` bytes: LimitExceeded, which names
     the `option` that sets the limit, before the first byte where the server says how many come. `known` are the
     validators of an earlier download, which make the server answer 304 when nothing has changed. All bytes of the
-    whole go to `reader`, in order, those that were there already too. Slower than the minimum rate:
-    TransferFailed, as for anything else that breaks it off. A 4xx is ResourceNotFound; other errors are the
-    client's.
+    whole go to `reader`, in order, those that were there already too; what it raises comes out, whatever it is.
+    Slower than the minimum rate: TransferFailed, as for anything else that breaks it off. A 4xx is
+    ResourceNotFound; other errors are the client's.
     """
     job = _Download(
         client,
@@ -149,7 +147,11 @@ def download(
         reader=reader or _Nobody(),
         progress=progress or Silent(),
     )
-    retries = Retries(client.limits, pause=client.pause, url=url)
+
+    def tell_again(why: str) -> None:
+        job.progress.decided(url, "retry", why)
+
+    retries = Retries(client.limits, pause=client.pause, decided=tell_again, url=url)
     while True:
         before, began = job.furthest, time.monotonic()
         try:
@@ -157,10 +159,12 @@ def download(
         except _Stale as stale:
             job.decide("restart", str(stale))
         except NetworkError as error:
+            if job.is_heard:
+                raise
             least = client.limits.minimum_rate * (time.monotonic() - began)
             brought = job.furthest - before
-            job.own_pause += retries.wait(error, progress=brought > 0 and brought >= least and not job.was_slow)
-            job.progress.decided(url, "retry", error.message)
+            pause = retries.wait(error, progress=brought > 0 and brought >= least and not job.was_slow)
+            job.own_pause += pause if brought else 0  # a server that is not up yet is no slow one
 
 
 class _Stale(Exception):
@@ -172,7 +176,7 @@ class _Download:
 
     `furthest`: how many bytes of the whole have been here at once. `was_slow`: it was slower than allowed once;
     from then on the tries are counted, whatever they bring. `own_pause`: seconds that we have just waited by
-    ourselves.
+    ourselves, after bytes had come. `is_heard`: the reader is at it, and what is raised is its own.
     """
 
     def __init__(
@@ -199,6 +203,7 @@ class _Download:
         self.furthest = into.size
         self.was_slow = False
         self.own_pause = 0.0
+        self.is_heard = False
         self._fed: int | None = None  # bytes that the reader has; None before it was told to start
         self._received = 0
         self._disturbed = bool(into.size)
@@ -214,21 +219,21 @@ class _Download:
         if self._into.size > self._limit:
             raise self._too_large(self._url, None)
         here = self._catch_up()
-        headers = asking_for_rest(here, self._note) if here else self._known.conditions()
-        conditional = not here and bool(headers)
-        with self._client.open(self._url, headers=headers) as answer:
-            if answer.status == 416 and here:
+        conditions = partial(asking_for_rest, here, self._note) if here else self._known.conditions
+        with self._client.open(self._url, conditions=conditions) as answer:
+            for_rest = answer.is_conditional and bool(here)
+            if answer.status == 416 and for_rest:
                 if is_complete(here, self._note, answer.headers):  # it had all come, and was not used yet
                     return self._transfer(answer, noted(self._note))
                 self._start_again("there is no such part of it any more")
-            if answer.status == 304 and conditional:
+            if answer.status == 304 and answer.is_conditional and not here:
                 return self._unchanged(answer)
             if answer.status >= 400:
                 raise answer.not_found()
-            if answer.status not in (200, 206) or (answer.status == 206 and not here):
+            if answer.status not in (200, 206) or (answer.status == 206 and not for_rest):
                 raise unexpected(answer)
             self._receive(answer, self._place(answer, here))
-            return self._transfer(answer, Validators.of(answer.headers) or noted(self._note))
+            return self._transfer(answer, Validators.of(answer.headers, answer.place) or noted(self._note))
 
     @property
     def _note(self) -> Mapping[str, str]:
@@ -240,17 +245,17 @@ class _Download:
         if not known.is_confirmed_by(answer.headers):
             self._known = Validators()
             raise _Stale("its server says of something else that it has not changed")
-        return self._transfer(answer, known.updated_by(answer.headers))
+        return self._transfer(answer, known.updated_by(answer.headers, answer.place))
 
     def _catch_up(self) -> int:
         """Lets the reader have what is in the file; returns how much that is."""
         here = self._into.size if self._into.note is not None else 0
         if here and self._fed is None:
-            self._reader.restart()
+            self._read_out(self._reader.restart)
             self._fed = 0
             self._into.seek(0)
             while piece := self._into.read(_PIECE):
-                self._reader.feed(piece)
+                self._read_out(self._reader.feed, piece)
                 self._fed += len(piece)
         return here
 
@@ -261,10 +266,10 @@ class _Download:
                 self._start_again(why)
             self.decide("resume", f"{here} bytes are there already")
             return here
-        if here and is_same(self._note, answer.headers):
+        if here and is_same(self._note, answer.headers, answer.place):
             return 0  # a server that ignores ranges: the same once more
         if here:
-            self.decide("restart", "it has changed, or its server can't go on")
+            self.decide("restart", "it has changed or is elsewhere now, or its server can't go on")
         self._begin(answer)
         return 0
 
@@ -274,16 +279,23 @@ class _Download:
 
     def _begin(self, answer: Answer) -> None:
         """Empties the file, and notes what is needed to go on with what comes now."""
-        self._into.begin(note_of(answer.headers, answer.length) if answer.freshness().storable else None)
-        self._reader.restart()
+        note = note_of(answer.headers, answer.length, answer.place) if answer.freshness().storable else None
+        self._into.begin(note)
+        self._read_out(self._reader.restart)
         self._fed = 0
+
+    def _read_out(self, hear: Callable[..., object], *data: bytes) -> None:
+        """Lets the reader hear something."""
+        self.is_heard = True
+        hear(*data)
+        self.is_heard = False
 
     def _receive(self, answer: Answer, position: int) -> None:
         """Takes the body, which begins at `position` of the whole."""
         length = None if answer.length is None else position + answer.length
         total = size_of_whole(self._note, answer.headers) if answer.status == 206 else length
-        if max(total or 0, length or 0) > self._limit:
-            raise self._too_large(answer.shown, max(total or 0, length or 0))
+        if (total or 0) > self._limit:
+            raise self._too_large(answer.shown, total)
         here = self._fed or 0
         require_room(answer.shown, None if length is None else length - here, self._into)
         self._into.seek(0, os.SEEK_END)
@@ -310,7 +322,7 @@ class _Download:
             raise self._too_large(answer.shown, None)
         if new:
             self._into.write(new)
-            self._reader.feed(new)
+            self._read_out(self._reader.feed, new)
             self._fed = fed + len(new)
             self.furthest = max(self.furthest, self._fed)
 
@@ -323,47 +335,33 @@ class _Download:
             for chunk in answer.chunks(patience=limits.rate_window):
                 if not self.floor.is_kept(len(chunk), time.monotonic()):
                     raise self._slow(answer, limits)
+                self.floor.halt(time.monotonic())  # what is done with them is not the server's time
                 yield chunk
+                self.floor.go_on(time.monotonic())
         except TimeoutError:
             raise self._slow(answer, limits) from None
         finally:
             self.floor.halt(time.monotonic())
 
     def _too_large(self, url: object, size: int | None) -> LimitExceeded:
+        """The error; nothing of what is too large is worth keeping."""
+        self._into.begin(None)
         found = "more" if size is None else f"{size} bytes, more"
         return LimitExceeded(f"{url}: {found} than {self._limit} bytes, the limit", option=self._option)
 
     def _slow(self, answer: Answer, limits: Limits) -> TransferFailed:
         self.was_slow = True
-        rate = f"slower than {limits.minimum_rate} bytes a second over {limits.rate_window:g} seconds"
+        rate = f"slower than {limits.minimum_rate} bytes a second over {limits.rate_window:g} s"
         bounds = {"bound": "--limits-minimum-rate, --limits-rate-window"}
         return TransferFailed(f"{answer.shown}: {rate}", facts=bounds)
 
     def _transfer(self, answer: Answer, validators: Validators) -> Transfer:
-        is_unchanged = answer.status == 304
         # What is said of a 416 is not said of what is there.
         age = Freshness(None, True) if answer.status == 416 else answer.freshness(self._client.limits.freshness)
         return Transfer(
-            url=answer.shown,
-            status=304 if is_unchanged else 200,
-            size=0 if is_unchanged else self._into.size,
+            status=304 if answer.status == 304 else 200,
             received=self._received,
             disturbed=self._disturbed,
             validators=validators if age.storable else None,
             max_age=age.seconds,
-        )
-
-
-def require_room(what: str, size: int | None, into: _File) -> None:
-    """Raises DiskFull, before the first byte, where it is known that a file's disk can't take so many more."""
-    try:
-        disk = os.fstatvfs(into.fileno())
-    except OSError:
-        return  # not a file on a disk
-    free = disk.f_bavail * disk.f_frsize
-    if size is not None and size > free:
-        raise DiskFull(
-            f"the disk has too little room for {what}",
-            facts={"free": f"{free} bytes", "needed": f"{size} bytes, and more when it is stored"},
-            next_step="acistore gc",
         )

@@ -5,6 +5,7 @@
 
 in JSON, times in ISO 8601, bytes in hex; the fields of admissions and remote are those of `records`. Versions up
 to schema revision 0003 wrote no more than `admission`, and read no more: the newest one stands there for them.
+Those up to 0004 wrote no places of `remote`.
 """
 
 import json

@@ -86,8 +86,9 @@ class Remote:
     """What is known of an image's URL, for the next time that it is asked: RFC 9111 validators and freshness.
 
     `asked` is the image name that discovery found the URL for, None for a URL that was asked for itself;
-    `max_age` is seconds, None where the server didn't say. `signature_etag` and `signature_last_modified` are what
-    `etag` and `last_modified` are, of the signature.
+    `max_age` is seconds, None where the server didn't say. `place` is where redirects ended, whose the validators
+    are: without its query, of which a `?` tells; None where there were none. `signature_etag`,
+    `signature_last_modified` and `signature_place` are the same of the signature.
     """
 
     url: str
@@ -99,6 +100,8 @@ class Remote:
     fetched_at: datetime
     signature_etag: str | None = None
     signature_last_modified: str | None = None
+    place: str | None = None
+    signature_place: str | None = None
 
     def fresh_until(self, longest: float) -> datetime:
         """Until when the server need not be asked, by its own word, of which `longest` seconds are believed."""

@@ -34,7 +34,7 @@ from sqlalchemy.engine import Dialect
 from acistore.errors import StoreDamaged
 
 # The revision of migrations/versions that makes these tables.
-REVISION = "0004"
+REVISION = "0005"
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -185,6 +185,9 @@ remote = Table(
     # Of the signature, as etag and last_modified are of the image.
     Column("signature_etag", String),
     Column("signature_last_modified", String),
+    # Where redirects ended, whose those are; NULL where there were none.
+    Column("place", String),
+    Column("signature_place", String),
     Column("checksum", LargeBinary(8), nullable=False),
 )
 

@@ -40,7 +40,7 @@ class SpoolFile(io.BufferedRandom):
     def __init__(self, descriptor: int, path: Path, source: str) -> None:
         super().__init__(io.FileIO(descriptor, "r+b"), BUFFER)
         self._path = path
-        self._note_path = path.with_name(path.name + NOTE_SUFFIX)
+        self.note_path = path.with_name(path.name + NOTE_SUFFIX)
         self._source = source
         self.note: Mapping[str, str] | None = None
         self.keep = False
@@ -58,13 +58,13 @@ class SpoolFile(io.BufferedRandom):
         self.truncate()
         if note is not None:
             # Made anew, so that it belongs to whoever writes now.
-            with open(self._note_path, "x", opener=_private) as file:
+            with open(self.note_path, "x", opener=_private) as file:
                 json.dump({"source": self._source, "note": note}, file)
             self.note = note
 
     def resume(self) -> None:
         """Takes up what was left earlier, or else empties the file."""
-        self.note = _read_note(self._note_path, self._source) if self.size else None
+        self.note = _read_note(self.note_path, self._source) if self.size else None
         if self.note is None:
             self.begin(None)
         else:
@@ -82,7 +82,7 @@ class SpoolFile(io.BufferedRandom):
 
     def _forget(self) -> None:
         self.note = None
-        self._note_path.unlink(missing_ok=True)
+        self.note_path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,7 @@ class Spool:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._notes: set[Path] = set()  # of what was on its way here, as far as it was not used or given up
 
     @contextmanager
     def file(
@@ -120,6 +121,7 @@ class Spool:
         with self._workspace.writing(), _locked(self._path(source), source, waiting, pause) as file:
             try:
                 self._workspace.settle_file(file.fileno())
+                self._notes.add(file.note_path)
                 if resume:
                     file.resume()
                 else:
@@ -127,11 +129,13 @@ class Spool:
                 yield file
             finally:
                 file.settle()
+                if file.note is None:
+                    self._notes.discard(file.note_path)
 
     @property
     def is_kept(self) -> bool:
-        """Whether anything is kept that a fetch can go on with."""
-        return any(name.endswith(NOTE_SUFFIX) for name in _plain(self._workspace.spool))
+        """Whether anything is kept of what was on its way here, with which a fetch can go on."""
+        return any(map(os.path.exists, tuple(self._notes)))
 
     def kept_of(self, source: str) -> int:
         """The bytes that are kept of a source."""

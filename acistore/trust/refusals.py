@@ -198,6 +198,8 @@ def _details(status: Status, signature: Signature, signer: PublicKey) -> dict[st
 
 def _remedy(status: Status, place: Place) -> str | None:
     option = f"--prefix {shlex.quote(place.prefix)}" if place.prefix else "--root"
+    if status is Status.BAD:
+        return "fetch it again; if it stays so, tell its publisher"
     if status is Status.EXPIRED_KEY:
         return f"acistore trust refresh {option} {option_fingerprint(place.fingerprint)}"
     if status is Status.FUTURE:

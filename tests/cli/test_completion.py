@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,23 @@ from tests.cli.running import Run, environment, spawn
 from tests.images import image
 
 
+@cache
+def script() -> str:
+    """What bash reads when a terminal is opened."""
+    return spawn("completion", "bash").out
+
+
 def completed(line: str) -> list[str]:
     """What bash is offered for the last word of a line; of that what readline has not got yet."""
     program = """
         acistore() { "$PYTHON" -m acistore "$@"; }
-        source <(acistore completion bash)
+        eval "$2"
         COMP_LINE=$1 COMP_POINT=${#1}
         _acistore_completion acistore 2>&1
         printf '%s\\n' "${COMPREPLY[@]}"
     """
     done = subprocess.run(
-        ["bash", "-c", program, "bash", line],
+        ["bash", "-c", program, "bash", line, script()],
         env=environment(PYTHON=sys.executable),
         capture_output=True,
         text=True,

@@ -85,6 +85,16 @@ def test_a_file_that_is_named_and_not_there_gets_a_warning(run: Run, write: Writ
     assert run("-q", "config").err == ""
 
 
+def test_a_mirror_that_is_not_asked_gets_a_warning(run: Run) -> None:
+    mirrors = '[{prefix = "", url = "http://m/{name}.{ext}"}, {prefix = "", url = "https://m/{name}.{ext}"}]'
+    [told] = [line for line in run("--mirrors", mirrors, "config").err.splitlines() if "warning" in line]
+    assert told == (
+        "acistore: warning: mirrors: http://m/{name}.{ext}: plain HTTP, which is not used without "
+        "--insecure-options=http (set by flag)"
+    )
+    assert "warning" not in run("--insecure-options=http", "--mirrors", mirrors, "config").err
+
+
 def test_mirrors_only_is_a_switch(run: Run) -> None:
     assert run("--json", "config").document["mirrors_only"] == {"value": False, "from": "default"}
     assert run("--json", "--mirrors-only", "config").document["mirrors_only"] == {"value": True, "from": "flag"}

@@ -134,6 +134,22 @@ def test_an_error_says_what_failed_then_facts_then_what_to_do(capsys: pytest.Cap
     }
 
 
+def test_what_is_very_long_is_cut_in_the_middle_and_no_fact_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    ids = ", ".join(f"sha512-{number:0128}" for number in range(20))
+    pages = {f"https://example.com/{'x' * 2000}/{number}/{'y' * 2000}": f"no {number}" for number in range(20)}
+    url = f"https://example.com/{'z' * 900}"
+    error = AcistoreError("a" * 2000 + "b" * 2000, facts={"needed by": ids, url: "no", **pages})
+    Output(json=True).error(error)
+    told = json.loads(capsys.readouterr().err)["error"]
+    assert told["message"] == "a" * 600 + "…" + "b" * 400
+    assert (told["facts"]["needed by"], told["facts"][url]) == (ids, "no")
+    assert list(told["facts"].values())[2:] == list(pages.values())
+    assert max(map(len, told["facts"])) < 1100
+    Output().error(error)
+    err = capsys.readouterr().err
+    assert all(f"  no {number}\n" in err for number in range(20))
+
+
 @pytest.mark.parametrize("json", [False, True])
 def test_a_message_cannot_make_a_line_of_its_own_in_a_traceback(
     capsys: pytest.CaptureFixture[str], json: bool

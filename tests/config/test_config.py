@@ -227,7 +227,7 @@ def test_without_home_the_system_is_asked_where_it_is(monkeypatch: pytest.Monkey
 
 
 def test_an_unknown_flag_of_the_library_is_refused(load: Load) -> None:
-    with pytest.raises(ConfigError, match=r"unknown key 'limits\.retrys'") as raised:
+    with pytest.raises(ConfigError, match=r"the caller: unknown key 'limits\.retrys'") as raised:
         load({"limits.retrys": 3})
     assert raised.value.facts == {"did you mean": "limits.retries"}
 

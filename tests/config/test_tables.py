@@ -163,6 +163,9 @@ def test_an_unknown_key_in_a_table_names_the_nearest(write: Write, load: Load) -
         load()
     assert raised.value.message == f"{path}: unknown key 'hosts.clent_key'"
     assert raised.value.facts == {"table": "2", "did you mean": "hosts.client_key"}
+    with pytest.raises(ConfigError) as raised:
+        load({"mirrors": '[{prefx = "a"}]'})
+    assert raised.value.message == "--mirrors: unknown key 'mirrors.prefx'"
 
 
 @pytest.mark.parametrize("text", ['[hosts]\nname = "a"\n', "hosts = 3\n", 'hosts = ["a"]\n', "hosts = [1, {}]\n"])
@@ -207,17 +210,20 @@ def test_a_secret_may_stand_in_a_variable_and_not_in_a_flag(load: Load, key: str
 
 
 def test_secrets_are_in_no_representation() -> None:
-    host = Host(
-        "a", username="u", password=SECRET, token=SECRET, aws_secret_access_key=SECRET, aws_session_token=SECRET
+    hosts = (
+        Host("a", username="u", password=SECRET),
+        Host("a", token=SECRET),
+        Host("a", aws_access_key_id="i", aws_secret_access_key=SECRET, aws_session_token=SECRET),
     )
-    assert SECRET not in repr(host) + repr(Config(hosts=(host,))) + write_table(host)
-    assert tomllib.loads(f"x = {write_table(host)}")["x"] == {
-        "name": "a",
-        "username": "u",
-        "password": "(hidden)",
-        "token": "(hidden)",
-        "aws_secret_access_key": "(hidden)",
-        "aws_session_token": "(hidden)",
-    }
-    assert host.secret
-    assert not Host("a", username="u").secret
+    written = [write_table(host) for host in hosts]
+    assert SECRET not in repr(hosts) + repr(Config(hosts=hosts)) + "".join(written)
+    assert [tomllib.loads(f"x = {each}")["x"] for each in written] == [
+        {"name": "a", "username": "u", "password": "(hidden)"},
+        {"name": "a", "token": "(hidden)"},
+        {
+            "name": "a",
+            "aws_access_key_id": "i",
+            "aws_secret_access_key": "(hidden)",
+            "aws_session_token": "(hidden)",
+        },
+    ]

@@ -191,6 +191,17 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
         yield Operator(config, store, TrustStore.open(config))
 
 
+@pytest.fixture
+def trusting(operator: Operator, release: SigningKey) -> Operator:
+    """Who trusts the publisher's key for all of example.com."""
+    operator.trusts(release, HOST)
+    return operator
+
+
 def app(**labels: str) -> bytes:
     """The image that is asked for, with a label or two changed."""
     return image(NAME, {"etc/app": b"app" * 1000}, labels=LABELS | labels)
+
+
+LARGE = image(NAME, {f"f{n}": bytes([n]) * 40_000 for n in range(10)}, labels={"version": "1.0"})
+"""An image that can break off in many places."""

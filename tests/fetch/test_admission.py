@@ -96,8 +96,9 @@ def test_a_tampered_image_is_refused(publisher: Publisher, operator: Operator) -
     publisher.publish(app())
     publisher.web.put(HOST, f"acis/{NAME}-1.0.aci", served(app(channel="evil")))
     operator.trusts(publisher.key)
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignature) as raised:
         operator.fetch()
+    assert raised.value.next_step == "fetch it again; if it stays so, tell its publisher"
     assert nothing_is_stored(operator)
 
 

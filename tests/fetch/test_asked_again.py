@@ -10,16 +10,9 @@ from pathlib import Path
 import pytest
 
 from acistore.errors import ImageNotFound, SignatureMissing, UntrustedSigner, UsageError
-from tests.fetch.conftest import LABELS, Operator, Unsteady, app, served
-from tests.fetch.test_broken_off import LARGE
+from tests.fetch.conftest import HOST, LABELS, LARGE, Operator, Unsteady, app, served
 from tests.gpg import SigningKey
 from tests.images import image
-
-
-@pytest.fixture
-def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
-    operator.trusts(unsteady.key)
-    return operator
 
 
 def test_a_fetch_again_costs_one_304_for_each(unsteady: Unsteady, trusting: Operator) -> None:
@@ -50,7 +43,7 @@ def test_a_304_for_a_signature_whose_key_has_gone_is_not_enough(
 ) -> None:
     _, signature = unsteady.publish(app())
     trusting.fetch(unsteady.url())
-    trusting.trust.remove(unsteady.key.fingerprint, prefix="example.com/app")
+    trusting.trust.remove(unsteady.key.fingerprint, prefix=HOST)
     trusting.trusts(stranger)
     with pytest.raises(UntrustedSigner):
         trusting.fetch(unsteady.url())

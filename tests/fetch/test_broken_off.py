@@ -1,22 +1,28 @@
 """Servers that break off, change, or come back later: the image is right in the end, or nothing is stored."""
 
+import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from acistore.errors import BadSignature, NoTrustedKey, ResourceNotFound, TransferFailed, UntrustedSigner
-from tests.fetch.conftest import Operator, Unsteady, app, served
+from acistore.errors import (
+    AcistoreError,
+    BadSignature,
+    ConfigError,
+    InsecureTransport,
+    LimitExceeded,
+    NoTrustedKey,
+    ProgramMissing,
+    ResourceNotFound,
+    TransferFailed,
+    UntrustedSigner,
+)
+from acistore.trust.keystore.store import TrustStore
+from tests.fetch.conftest import HOST, LARGE, Operator, Unsteady, app, served
 from tests.fileserver import File
 from tests.gpg import SigningKey
-from tests.images import image
-
-LARGE = image("example.com/app", {f"f{n}": bytes([n]) * 40_000 for n in range(10)}, labels={"version": "1.0"})
-
-
-@pytest.fixture
-def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
-    operator.trusts(unsteady.key)
-    return operator
 
 
 def once(operator: Operator) -> Operator:
@@ -110,7 +116,7 @@ def test_what_has_come_stays_while_its_signer_is_not_trusted(unsteady: Unsteady,
     file.cuts = [len(file.body) // 2]
     with pytest.raises(TransferFailed):
         once(trusting).fetch(unsteady.url())
-    trusting.trust.remove(unsteady.key.fingerprint, prefix="example.com/app")
+    trusting.trust.remove(unsteady.key.fingerprint, prefix=HOST)
     with pytest.raises(NoTrustedKey):
         trusting.fetch(unsteady.url())
     assert trusting.partials() == [len(file.body) // 2]
@@ -126,19 +132,77 @@ def test_a_body_that_only_the_connection_ends_may_have_broken_off(unsteady: Unst
     assert len(file.heads) == 2
 
 
-@pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found"])
-def test_what_has_come_stays_while_its_server_does_not_give_it(
-    unsteady: Unsteady, trusting: Operator, status: str
-) -> None:
-    """A token that has run out, a deployment that is under way."""
-    file, _ = unsteady.publish(LARGE)
+def half_of(file: File, unsteady: Unsteady, operator: Operator) -> int:
+    """Lets half of an image come, and returns how much that is."""
     half = len(file.body) // 2
     file.cuts = [half]
     with pytest.raises(TransferFailed):
-        once(trusting).fetch(unsteady.url())
-    file.instead = [f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()]
-    with pytest.raises(ResourceNotFound) as refused:
+        once(operator).fetch(unsteady.url())
+    return half
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("403 Forbidden", ResourceNotFound),
+        ("404 Not Found", ResourceNotFound),
+        ("302 Found\r\nLocation: /app.aci", LimitExceeded),
+        ("302 Found\r\nLocation: http://example.com/app.aci", InsecureTransport),
+    ],
+)
+def test_what_has_come_stays_while_its_server_does_not_give_it(
+    unsteady: Unsteady, trusting: Operator, status: str, error: type[AcistoreError]
+) -> None:
+    """A token that has run out, a deployment that is under way, a redirect that leads nowhere."""
+    file, _ = unsteady.publish(LARGE)
+    half = half_of(file, unsteady, trusting)
+    times = trusting.config.limits.redirects + 1 if error is LimitExceeded else 1
+    file.instead = [f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()] * times
+    with pytest.raises(error) as refused:
         trusting.fetch(unsteady.url())
     assert refused.value.facts["kept"].startswith(f"{half} bytes")
     trusting.fetch(unsteady.url())
     assert file.sent == len(file.body)
+
+
+def test_what_has_come_stays_when_something_here_is_broken(unsteady: Unsteady, trusting: Operator) -> None:
+    """A file of credentials, which is read again for each request."""
+    file, _ = unsteady.publish(LARGE)
+    half = half_of(file, unsteady, trusting)
+    signature = trusting.config.dir / "../app.aci.asc"
+    signature.write_bytes(unsteady.key.sign(file.body))
+    broken = trusting.config.user_config / "auth.d/broken.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    broken.chmod(0o600)
+    with pytest.raises(ConfigError):
+        trusting.fetch(unsteady.url(), signature=str(signature))
+    assert trusting.partials() == [half]
+
+
+def test_what_has_come_stays_when_gpg_dies(
+    unsteady: Unsteady, trusting: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, _ = unsteady.publish(LARGE)
+    gpg = tmp_path / "bin/gpg"
+    gpg.parent.mkdir()
+    gpg.write_text(f'#!/bin/sh\ncase "$*" in *--verify*) kill -9 $$; esac\nexec {shutil.which("gpg")} "$@"\n')
+    gpg.chmod(0o755)
+    trust = trusting.trust
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(gpg.parent), prepend=os.pathsep)
+        trusting.trust = TrustStore.open(trusting.config)
+        with pytest.raises(ProgramMissing):
+            trusting.fetch(unsteady.url())
+    trusting.trust = trust
+    trusting.fetch(unsteady.url())
+    assert file.sent == len(file.body)
+
+
+def test_what_is_too_large_does_not_stay(unsteady: Unsteady, trusting: Operator) -> None:
+    file, _ = unsteady.publish(LARGE)
+    half = half_of(file, unsteady, trusting)
+    trusting.config = replace(trusting.config, limits=replace(trusting.config.limits, image_size=half - 1))
+    with pytest.raises(LimitExceeded):
+        trusting.fetch(unsteady.url())
+    assert trusting.partials() == []

@@ -3,19 +3,12 @@
 import pytest
 
 from acistore.errors import ServerFailed, SignatureMissing, UntrustedSigner
-from tests.fetch.conftest import Operator, Unsteady, app
-from tests.fetch.test_broken_off import LARGE
+from tests.fetch.conftest import LARGE, Operator, Unsteady, app
 from tests.fileserver import File
 from tests.gpg import SigningKey
 from tests.ssh import SshSigningKey
 
 DEFERRED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
-@pytest.fixture
-def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
-    operator.trusts(unsteady.key)
-    return operator
 
 
 def test_a_deferred_signature_is_asked_for_again_after_the_image(unsteady: Unsteady, trusting: Operator) -> None:
@@ -41,6 +34,7 @@ def test_a_signature_that_is_deferred_for_ever_is_missing(unsteady: Unsteady, tr
     with pytest.raises(SignatureMissing) as raised:
         trusting.fetch(unsteady.url())
     assert "again and again" in raised.value.facts["looked for"]
+    assert "again later" in str(raised.value.next_step)
     assert len(signature.heads) == 1 + 1 + trusting.config.limits.retries
     assert (trusting.partials(), trusting.store.list()) == ([], [])
 

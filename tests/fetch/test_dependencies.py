@@ -26,12 +26,6 @@ def publish(publisher: Publisher, name: str, needs: list[dict[str, object]], ver
     return ImageID(hashlib.sha512(archive).digest())
 
 
-@pytest.fixture
-def trusting(operator: Operator, publisher: Publisher) -> Operator:
-    operator.trusts(publisher.key, HOST)
-    return operator
-
-
 def test_dependencies_are_fetched_with_the_image(publisher: Publisher, trusting: Operator) -> None:
     publish(publisher, "example.com/libc", [])
     base = publish(publisher, "example.com/base", [{"imageName": "example.com/libc"}])
@@ -45,6 +39,8 @@ def test_dependencies_are_fetched_with_the_image(publisher: Publisher, trusting:
     log = publisher.web.log()
     assert sum(".aci " in line for line in log) == 3
     trusting.fetch(NAME)
+    whys = {about.partition(",")[0]: why for about, what, why in trusting.decisions if what == "reuse"}
+    assert whys["example.com/base"] == "it is meant by its ID, and that can't change"
     later = publisher.web.log()[len(log) :]
     assert not any("libc" in line or "base" in line for line in later)
 
@@ -60,8 +56,9 @@ def test_a_dependency_that_is_not_the_pinned_one_is_refused(publisher: Publisher
 def test_the_size_of_a_dependency_bounds_its_download(publisher: Publisher, trusting: Operator) -> None:
     publish(publisher, "example.com/base", [])
     publish(publisher, NAME, [{"imageName": "example.com/base", "size": 10}])
-    with pytest.raises(LimitExceeded, match="10"):
+    with pytest.raises(LimitExceeded, match="10") as raised:
         trusting.fetch(NAME)
+    assert raised.value.facts["limit"] == "the size in the manifest of the image that needs it"
 
 
 def test_a_cycle_is_an_error_not_a_loop(publisher: Publisher, trusting: Operator) -> None:

@@ -25,12 +25,6 @@ def version(number: str | None, created: str | None = None, body: bytes = b"", *
     )
 
 
-@pytest.fixture
-def trusting(operator: Operator, publisher: Publisher) -> Operator:
-    operator.trusts(publisher.key)
-    return operator
-
-
 def offer(publisher: Publisher, archive: bytes, version: str = "latest") -> None:
     publisher.publish(archive, version=version)
 

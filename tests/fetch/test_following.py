@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +11,6 @@ from acistore.fetch import Fetcher
 from tests.fetch.conftest import Operator, Unsteady, app
 from tests.gpg import SigningKey
 from tests.images import image
-
-
-@pytest.fixture
-def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
-    operator.trusts(unsteady.key, "example.com")
-    return operator
 
 
 def decided(operator: Operator) -> list[tuple[str, str]]:
@@ -69,6 +64,18 @@ def test_the_log_tells_one_fetch_from_another(
     ]
     assert of_b == ["request", "request", "retry", "request", "resume", "admit"]
     assert all(record.name.startswith("acistore.") for record in told)
+
+
+def test_a_warning_before_anything_is_asked_says_of_which_fetch_it_is(
+    trusting: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.aci").touch()
+    trusting.fetch_all("app.aci")
+    [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "./app.aci" in warning.getMessage()
+    assert warning.__dict__["image"] == "app.aci"
+    assert warning.__dict__["fetch"]
 
 
 def test_it_all_works_without_anybody_who_is_told(unsteady: Unsteady, trusting: Operator) -> None:

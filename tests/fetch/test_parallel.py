@@ -16,7 +16,7 @@ from acistore.progress import Silent
 from tests.fetch.conftest import Operator, Unsteady
 from tests.fileserver import Site
 from tests.images import image
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 from tests.web import RawServer, WebSite
 
 
@@ -61,10 +61,9 @@ class Gate:
 
 
 @pytest.fixture
-def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
-    operator.trusts(unsteady.key, "example.com")
+def trusting(trusting: Operator, unsteady: Unsteady) -> Operator:
     unsteady.page("https://example.com/acis/{name}.{ext}")
-    return operator
+    return trusting
 
 
 def jobs(operator: Operator, number: int) -> None:
@@ -193,6 +192,22 @@ def test_one_failure_is_no_other_images_failure(unsteady: Unsteady, trusting: Op
     ]
 
 
+@pytest.mark.parametrize("url", ["https://", "https:///app.aci", "https://example.com:x/", "https://xn--/a.aci"])
+def test_what_is_called_a_url_and_is_none_is_a_wrong_call(trusting: Operator, url: str) -> None:
+    with pytest.raises(UsageError, match="URL"):
+        trusting.fetch(url)
+    with pytest.raises(UsageError, match="URL"):
+        trusting.fetch("example.com/app", signature=url)
+
+
+def test_a_wrong_call_is_told_before_anything_is_iterated_over(trusting: Operator) -> None:
+    fetcher = Fetcher(trusting.store, trusting.trust, trusting.config)
+    with pytest.raises(UsageError, match="a signature is for one image, and 2 are wanted"):
+        fetcher.fetch_all(["example.com/a", "example.com/b"], signature="./a.asc")
+    with pytest.raises(UsageError, match="no pull policy"):
+        fetcher.fetch_all(["example.com/a"], pull_policy="always")
+
+
 def test_all_that_failed_below_an_image_is_told(unsteady: Unsteady, trusting: Operator) -> None:
     publish(unsteady, "app", dependencies=[{"imageName": f"example.com/{name}"} for name in ("gone", "lost")])
     with pytest.raises(ResourceNotFound) as raised:
@@ -271,8 +286,7 @@ def test_fetches_can_be_taken_one_by_one_and_left(unsteady: Unsteady, trusting: 
     fetcher = Fetcher(trusting.store, trusting.trust, trusting.config, progress=trusting)
     outcomes = fetcher.fetch_all(["example.com/good", unsteady.url("stuck.aci")])
     assert isinstance(next(outcomes).result, Fetched)
-    while not any(trusting.partials()):
-        pass  # the second one is on its way
+    until(lambda: any(trusting.partials()))  # the second one is on its way
     outcomes.close()
     assert [each.name for each in trusting.store.list()] == ["example.com/good"]
     [kept] = trusting.partials()

@@ -42,12 +42,6 @@ def on_mirror(
     publisher.web.put(host, FILE, body)
 
 
-@pytest.fixture
-def trusting(operator: Operator, release: SigningKey) -> Operator:
-    operator.trusts(release)
-    return operator
-
-
 def test_a_mirror_is_asked_instead_of_the_publisher(publisher: Publisher, trusting: Operator) -> None:
     publisher.publish(app())
     on_mirror(publisher, served(app()))
@@ -184,6 +178,18 @@ def test_of_all_failures_the_weightiest_decides(kinds: tuple[type[AcistoreError]
         assert weightiest.facts == dict.fromkeys(others, "no")
 
 
+def test_what_another_place_said_comes_without_its_url() -> None:
+    failures, places = Failures(), [f"https://example.com/{number}.aci" for number in range(4)]
+    for place, told in zip(places, ["", ": no", ".asc: no", "/…: no"], strict=True):
+        failures.add(place, ResourceNotFound(f"{place}{told}" if told else "it is another image"))
+    assert failures.weightiest().facts == {
+        "from": places[0],
+        places[1]: "no",
+        places[2]: ".asc: no",
+        places[3]: "/…: no",
+    }
+
+
 def test_what_failed_on_the_network_weighs_more_than_what_is_not_there(
     publisher: Publisher, trusting: Operator
 ) -> None:
@@ -288,3 +294,20 @@ def test_a_place_that_has_failed_is_not_asked_twice(publisher: Publisher, trusti
     with pytest.raises(ResourceNotFound):
         trusting.fetch(WANTED)
     assert sum(".asc" in line for line in publisher.web.log()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arch", "told"),
+    [
+        ("arm64", f"acistore fetch {NAME}:1.0,arch=aarch64,os=linux  # appc's word for arm64"),
+        ("x86_64", f"acistore fetch {NAME}:1.0,arch=amd64,os=linux  # appc's word for x86_64"),
+        ("aarch64", "check name, version and labels"),
+    ],
+)
+def test_who_asks_with_the_kernels_word_for_a_machine_is_told_that_of_appc(
+    publisher: Publisher, trusting: Operator, arch: str, told: str
+) -> None:
+    publisher.page()
+    with pytest.raises(ResourceNotFound) as raised:
+        trusting.fetch(f"{NAME}:1.0,os=linux,arch={arch}")
+    assert raised.value.next_step == told

@@ -30,7 +30,8 @@ def publish(publisher: Publisher, *signatures: bytes) -> None:
 
 @pytest.fixture
 def trusting(operator: Operator, release: SigningKey, other: SigningKey) -> Operator:
-    operator.trusts(release)
+    """Who trusts two keys, for prefixes of different length."""
+    operator.trusts(release, NAME)
     operator.trusts(other, HOST)
     return operator
 

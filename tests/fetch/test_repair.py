@@ -13,11 +13,11 @@ import pytest
 import trustme
 
 from acistore.config import Limits, Mirror
-from acistore.errors import StoreTooNew
+from acistore.errors import StoreTooNew, TransferFailed
 from acistore.fetch.repair import Repaired, Repairer
 from acistore.naming import ImageName
 from acistore.store import Admission, Store, StoredImage, always
-from tests.fetch.conftest import HOST, LABELS, NAME, Operator, Publisher, served
+from tests.fetch.conftest import HOST, LABELS, LARGE, NAME, Operator, Publisher, Unsteady, served
 from tests.images import image
 from tests.store.damaging import lose_database, rot, the_pack_with
 from tests.waiting import PATIENCE
@@ -101,6 +101,23 @@ def test_a_damaged_body_is_fetched_again_and_everything_else_stays(shop: Operato
         assert (store.admissions(after), store.remotes(after)) == (admissions, remotes)
     assert held(shop) == {NAME: APP, BASE_NAME: BASE}
     assert downloads(publisher) == 3
+
+
+def test_what_a_fetch_has_kept_is_gone_on_with_or_left_to_it(unsteady: Unsteady, operator: Operator) -> None:
+    file, _ = unsteady.publish(LARGE)
+    operator.trusts(unsteady.key, HOST)
+    [stored] = [operator.fetch(unsteady.url())]
+    file.cuts = [1000]
+    operator.config = replace(operator.config, limits=Limits(retries=0))
+    with pytest.raises(TransferFailed):
+        operator.fetch(unsteady.url(), no_cache=True)
+    rot(operator.config.dir, bytes([3]) * 40_000)
+    file.cuts = [0]
+    assert not repair(operator, no, retries=0).report.ok
+    assert operator.partials() == [1000]
+    assert [each.id for each in repair(operator).repaired] == [stored.id]
+    assert file.ranges[-2:] == ["bytes=1000-"] * 2
+    assert operator.partials() == []
 
 
 def test_only_what_is_lost_is_written_again(publisher: Publisher, operator: Operator) -> None:

@@ -18,10 +18,9 @@ from tests.web import RawServer, answering
 
 
 @pytest.fixture
-def trusting(operator: Operator, publisher: Publisher) -> Operator:
+def trusting(trusting: Operator, publisher: Publisher) -> Operator:
     publisher.publish(app())
-    operator.trusts(publisher.key)
-    return operator
+    return trusting
 
 
 def asked(publisher: Publisher, what: str) -> list[str]:

@@ -32,10 +32,9 @@ MIRROR = "https://mirror.test/{name}-{version}.{ext}"
 
 
 @pytest.fixture
-def trusting(operator: Operator, unsteady: Unsteady) -> Operator:
-    operator.trusts(unsteady.key, "example.com")
+def trusting(trusting: Operator, unsteady: Unsteady) -> Operator:
     unsteady.page("https://example.com/acis/{name}.{ext}")
-    return operator
+    return trusting
 
 
 def mirrored(operator: Operator, *urls: str, prefix: str = "example.com", mirrors_only: bool = False) -> None:
@@ -175,6 +174,21 @@ def test_a_mirror_that_was_down_is_told_as_that_for_later_images(
     outcomes = trusting.fetch_all("example.com/a", "example.com/b")
     assert [type(each) for each in outcomes] == [ConnectionFailed] * 2
     assert "could not be reached before" in str(outcomes[1])
+
+
+def test_a_mirror_that_leads_nowhere_once_is_asked_for_the_next_image(
+    unsteady: Unsteady, trusting: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "localhost")
+    mirrored(trusting, "https://example.com/{name}.{ext}", mirrors_only=True)
+    trusting.config = replace(trusting.config, jobs=1, private_redirects=True)
+    moved = b"HTTP/1.1 302 Found\r\nLocation: https://localhost:1/\r\nConnection: close\r\n\r\n"
+    unsteady.site.put("example.com/a.aci.asc", File(b"", instead=[moved]))
+    unsteady.publish(image("example.com/b", labels={"os": "linux", "arch": "amd64"}), "example.com/b.aci")
+    labels = "os=linux,arch=amd64"
+    first, second = trusting.fetch_all(f"example.com/a,{labels}", f"example.com/b,{labels}")
+    assert isinstance(first, ConnectionFailed)
+    assert isinstance(second, Fetched)
 
 
 def test_a_mirror_that_is_slow_once_is_asked_for_the_next_image(unsteady: Unsteady, trusting: Operator) -> None:

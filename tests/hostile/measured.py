@@ -72,7 +72,8 @@ def _main(report: str, largest_file: str, *arguments: str) -> int:
     # What a child leaves running becomes a child of this process, and is seen here.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = _open_files()
-    code = main(arguments)
+    sys.argv[1:] = arguments
+    code = main()
     left = [*_children(), *(_open_files() - before)]
     # Not of the system's accounts: there a process begins with the peak of the one that has started it.
     found = _PEAK.search(Path("/proc/self/status").read_text())

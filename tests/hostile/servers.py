@@ -17,6 +17,10 @@ import trustme
 from tests.web import Handler, RawServer, answering
 
 OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+HTML = b"Content-Type: text/html"
+# What lies in the buffers between a server and a client: of two connections, since there is a proxy.
+BUFFERS = 24 << 20
 _PIECE = 64 << 10
 _SECONDS_BETWEEN_DROPS = 0.02
 
@@ -35,6 +39,11 @@ def moved(location: bytes) -> Handler:
 def saying(status: bytes) -> Handler:
     """A handler that answers with this status, and no body."""
     return whole(b"", status=status)
+
+
+def lengths(*values: bytes) -> bytes:
+    """The beginning of an answer that says so often how long it is, without the end of its head."""
+    return OK + b"".join(b"Content-Length: " + value + b"\r\n" for value in values)
 
 
 @dataclass

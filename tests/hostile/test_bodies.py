@@ -19,13 +19,20 @@ from acistore.errors import (
 )
 from tests.hostile.conftest import IMAGE_SIZE, MIB, TAG, Victim
 from tests.hostile.measured import Measured
-from tests.hostile.servers import OK, Flood, dripping, resetting, saying, silent, stopping, whole
+from tests.hostile.servers import (
+    BUFFERS,
+    CHUNKED,
+    OK,
+    Flood,
+    dripping,
+    lengths,
+    resetting,
+    saying,
+    silent,
+    stopping,
+    whole,
+)
 from tests.web import answering
-
-CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-# What lies in the buffers between a server and a client: of two connections, since there is a proxy.
-BUFFERS = 24 * MIB
-
 
 # --- without end
 
@@ -93,10 +100,6 @@ def test_much_around_each_byte_does_not_count_as_speed(victim: Victim) -> None:
 
 
 # --- framed wrong
-
-
-def lengths(*values: bytes) -> bytes:
-    return OK + b"".join(b"Content-Length: " + value + b"\r\n" for value in values)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import pytest
 from acistore.errors import AcistoreError, ConnectionFailed, ServerFailed, TLSFailed, TransferFailed
 from tests.hostile.conftest import MIB, TAG, Victim
 from tests.hostile.measured import Measured
-from tests.hostile.servers import OK, Flood, dripping, silent, stopping, whole
-from tests.hostile.test_bodies import BUFFERS
+from tests.hostile.servers import BUFFERS, OK, Flood, dripping, silent, stopping, whole
 from tests.web import Handler, RawServer, answering
 
 LENGTH = b"Content-Length: 0\r\n\r\n"

@@ -20,8 +20,7 @@ from acistore.errors import (
 )
 from tests.fetch.conftest import HOST
 from tests.hostile.conftest import MIB, PASSWORD, Victim
-from tests.hostile.servers import OK, Flood, dripping, moved, saying, silent, whole
-from tests.hostile.test_bodies import BUFFERS, CHUNKED, lengths
+from tests.hostile.servers import BUFFERS, CHUNKED, OK, Flood, dripping, lengths, moved, saying, silent, whole
 from tests.trust.hardening.forging import packet
 from tests.waiting import within
 from tests.web import Handler, answering

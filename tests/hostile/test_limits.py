@@ -27,11 +27,13 @@ from tests.fetch.conftest import HOST, LABELS, NAME, served
 from tests.hostile.conftest import TAG, Victim
 from tests.hostile.servers import OK, Deaf, dripping, moved, saying, silent, stopping, whole
 from tests.images import image
+from tests.waiting import within
 
 
 @dataclass(frozen=True)
 class Case:
-    """A site that runs into a bound: `told` stands in the error, and it was `asked` so often."""
+    """A site that runs into a bound: `told` stands in the error, and it was `asked` so often. In a value `{}` is
+    for the seconds of a bound that nothing but that site should run into."""
 
     value: str
     kind: type[AcistoreError]
@@ -50,16 +52,16 @@ CASES = {
     "signature_size": Case("100", LimitExceeded, "--limits-signature-size", 2, {}),
     "image_size": Case("100", LimitExceeded, "--limits-image-size", 3, {}),
     "unpacked_size": Case("100", ArchiveRefused, "--limits-unpacked-size", 3, {}),
-    "deadline": Case("1s", ConnectionFailed, "--limits-deadline", 1, {"page": silent}),
+    "deadline": Case("{}s", ConnectionFailed, "--limits-deadline", 1, {"page": silent}),
     "minimum_rate": Case(
         "1MiB",
         TransferFailed,
         "slower than 1048576 bytes a second",
         3,
         {"image": dripping(OK + b"\r\n")},
-        {"rate_window": "1s"},
+        {"rate_window": "{}s"},
     ),
-    "rate_window": Case("500ms", TransferFailed, "--limits-rate-window", 3, {"image": stopping(OK + b"\r\n")}),
+    "rate_window": Case("{}s", TransferFailed, "--limits-rate-window", 3, {"image": stopping(OK + b"\r\n")}),
     "retries": Case("2", ServerFailed, "--limits-retries", 3, {"page": BUSY}, {"retry_delay": "0s"}),
     "retry_delay": Case(
         "1h", ServerFailed, "--limits-deadline", 1, {"page": BUSY}, {"retries": "3", "deadline": "10s"}
@@ -89,13 +91,19 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_site_that_goes_beyond_a_bound_is_refused(victim: Victim, name: str) -> None:
     case = CASES[name]
-    limits = {name: case.value, **(case.others or {})}
-    started = time.monotonic()
-    refused = victim.refuses(case.kind, limits=limits, **case.handlers)
-    error = refused.error
-    assert case.told in f"{error.message} {error.facts} {error.next_step}"
-    assert len(refused.asked) == case.asked, refused.asked
-    assert time.monotonic() - started < Limits().rate_window
+
+    def attempt(seconds: float) -> None:
+        limits = {
+            bound: value.format(seconds) for bound, value in {name: case.value, **(case.others or {})}.items()
+        }
+        started = time.monotonic()
+        refused = victim.refuses(case.kind, limits=limits, **case.handlers)
+        error = refused.error
+        assert case.told in f"{error.message} {error.facts} {error.next_step}"
+        assert len(refused.asked) == case.asked, refused.asked
+        assert time.monotonic() - started < seconds + 30  # the bounds of `victim` are a minute
+
+    within(0.5, attempt)
 
 
 def a_server_that_does_not_shake_hands_is_left(victim: Victim) -> None:
@@ -104,7 +112,7 @@ def a_server_that_does_not_shake_hands_is_left(victim: Victim) -> None:
         url = f"https://localhost:{server.port}/app.aci"
         error = victim.fails(ConnectionFailed, wanted=url, limits={"connect_timeout": "300ms"})
     assert "--limits-connect-timeout" in error.facts["bound"]
-    assert time.monotonic() - started < Limits().connect_timeout
+    assert time.monotonic() - started < 30
 
 
 def a_promise_of_a_server_is_not_believed(victim: Victim) -> None:

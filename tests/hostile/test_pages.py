@@ -17,16 +17,8 @@ from acistore.errors import (
 from tests.fetch.conftest import HOST
 from tests.hostile.conftest import MIB, TAG, Victim
 from tests.hostile.measured import Measured
-from tests.hostile.servers import OK, Flood, saying, whole
-from tests.hostile.test_bodies import BUFFERS
-
-PAGE_SIZE = 2 * MIB
-HTML = b"Content-Type: text/html"
-
-
-def tag(template: str) -> bytes:
-    return f'<meta name="ac-discovery" content="{HOST} {template}">'.encode()
-
+from tests.hostile.pages import DEEP, LAUGHS, PAGE_SIZE, tag
+from tests.hostile.servers import BUFFERS, HTML, OK, Flood, saying, whole
 
 # --- too much
 
@@ -43,25 +35,6 @@ def test_of_a_large_page_only_the_beginning_is_read(victim: Victim, most: float)
 def test_a_tag_behind_the_beginning_is_not_found(victim: Victim) -> None:
     refused = victim.refuses(EndpointNotFound, page=whole(b" " * PAGE_SIZE + TAG))
     assert refused.error.exit_code == 3
-
-
-DEEP = {
-    "nested": b"<div>" * 100_000,
-    "nested and closed": b"<div>" * 100_000 + b"</div>" * 100_000,
-    "nested tables": b"<table><tr><td>" * 50_000,
-    "unclosed formatting": b"<b><i><a>" * 100_000,
-    "one attribute": b'<p x="' + b"y" * (PAGE_SIZE - 100) + b'">',
-    "many attributes": b"<p " + b" ".join(b"a%d=b" % number for number in range(150_000)) + b">",
-    "one comment": b"<!--" + b"-" * (PAGE_SIZE - 100),
-    "many comments": b"<!-->" * 300_000,
-    "half tags": b"<" * PAGE_SIZE,
-    "half entities": b"&" * PAGE_SIZE,
-    "half closed": b"</" * (PAGE_SIZE // 2),
-    "processing": b"<?php " * 300_000,
-    "frames": b"<frameset><frame>" * 100_000,
-    "svg": b"<svg><foreignObject><math>" * 50_000,
-    "templates": tag("https://example.com/{name}" + "{version}" * 500) * 400,
-}
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -101,13 +74,6 @@ def test_a_page_that_is_a_bomb_is_not_unpacked(victim: Victim, honest: Measured)
     assert victim.command_refuses(ServerFailed, page=page).peak < honest.peak + 32 * MIB
 
 
-LAUGHS = (
-    b'<!DOCTYPE html [<!ENTITY a0 "'
-    + TAG.replace(b'"', b"'")
-    + b'">'
-    + b"".join(b'<!ENTITY a%d "%s">' % (level, b"&a%d;" % (level - 1) * 10) for level in range(1, 12))
-    + b"]>&a11;"
-)
 OUTSIDE = b'<!DOCTYPE html [<!ENTITY f SYSTEM "file:///etc/passwd"><!ENTITY e SYSTEM "https://elsewhere.org/">]>'
 
 

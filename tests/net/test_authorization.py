@@ -63,7 +63,7 @@ def test_every_request_for_the_host_says_who_asks(net: Net, places: Places) -> N
     with Client(places.config(Host("a.com", token=SECRET))) as client:
         client.get("https://a.com/app", limit=LIMIT)
         client.is_missing("https://a.com/app.aci.asc")
-        with client.open("https://a.com/app.aci", headers={"If-None-Match": '"1"'}):
+        with client.open("https://a.com/app.aci", conditions=lambda _: {"If-None-Match": '"1"'}):
             pass
     assert authorizations(server) == [f"Bearer {SECRET}"] * 3
     assert header(server.requests[2], "If-None-Match") == '"1"'
@@ -147,7 +147,7 @@ def test_another_port_is_another_host_where_the_port_is_named(
 @pytest.mark.parametrize("name", ["Authorization", "PROXY-authorization", "cookie", "Host"])
 def test_a_caller_can_not_say_who_asks_by_headers(places: Places, name: str) -> None:
     with Client(places.config()) as client, pytest.raises(ValueError, match="configured credentials"):
-        client.get("https://a.com/", limit=LIMIT, headers={name: SECRET})
+        client.get("https://a.com/", limit=LIMIT, conditions=lambda _: {name: SECRET})
 
 
 # Errors, logs and traces
@@ -233,6 +233,10 @@ def test_no_secret_is_logged_or_shown(
         "HTTP/1.1 302 Found\r\nLocation: http://b.com/?{}\r\n\r\n",
         "HTTP/1.1 302 Found\r\nLocation: https://b.com:x/#{}\r\n\r\n",
         "HTTP/1.1 302 Found\r\nLocation: https://b.com/?{}\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: https://[{}\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: https://{}/\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: gopher:{}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: {}\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 def test_a_server_that_sends_the_secret_back_gets_it_into_no_message(

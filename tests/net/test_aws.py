@@ -101,7 +101,8 @@ def test_what_is_sent_is_what_was_signed(
     host = Host("localhost", aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_access_key=KEY)
     with RawServer(answering(OK), localhost) as server, Client(places.config(host)) as client:
         client.get(server.url + target, limit=LIMIT)
-        with client.open(server.url + target, headers={"Range": "bytes=1-", "If-None-Match": '"e"'}):
+        conditions = {"Range": "bytes=1-", "If-None-Match": '"e"'}
+        with client.open(server.url + target, conditions=lambda _: conditions):
             pass
         client.is_missing(server.url + target)
     assert len(server.requests) == 3

@@ -150,7 +150,9 @@ def test_nothing_is_kept_of_what_may_not_be_stored(cache_control: str) -> None:
         ([("Cache-Control", "max-age=90"), ("Date", EARLIER)], 30),
         ([("Cache-Control", "max-age=90"), ("Date", EARLIER), ("Age", "20")], 30),
         ([("Cache-Control", "max-age=90"), ("Date", EARLIER), ("Age", "70")], 20),
-        ([("Cache-Control", "max-age=90"), ("Date", "yesterday")], 90),
+        ([("Cache-Control", "max-age=90"), ("Date", "yesterday")], 0),
+        ([("Cache-Control", "max-age=90"), ("Date", DATE), ("Date", DATE)], 0),
+        ([("Expires", LATER), ("Date", "")], 0),
         # A clock that is fast makes nothing fresh for longer, one that is slow makes it stale.
         ([("Cache-Control", "max-age=60"), ("Date", NEXT_DAY)], 60),
         ([("Expires", NEXT_DAY), ("Date", NEXT_DAY)], 0),
@@ -294,6 +296,35 @@ def test_both_conditions_are_sent_and_none_without_validators() -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "asked", "what_counts"),
+    [
+        (None, None, "all"),
+        (None, "https://a.com/", "nothing"),
+        ("https://a.com/", None, "nothing"),
+        ("https://a.com/", "https://a.com/", "all"),
+        ("https://a.com/", "https://b.com/", "nothing"),
+        ("https://a.com/", "http://a.com/", "nothing"),
+        # Of a query it is known that there was one, and no more.
+        ("https://a.com/?", "https://a.com/?", "tag"),
+        ("https://a.com/?", "https://a.com/", "tag"),
+        ("https://a.com/", "https://a.com/?", "tag"),
+        ("https://a.com/?", "https://b.com/?", "nothing"),
+    ],
+)
+@pytest.mark.parametrize("tag", ['"a"', 'W/"a"'])
+def test_conditions_are_for_the_place_that_the_validators_are_from(
+    place: str | None, asked: str | None, what_counts: str, tag: str
+) -> None:
+    what_counts = "nothing" if what_counts == "tag" and tag.startswith("W/") else what_counts
+    expected = {
+        "all": {"If-None-Match": tag, "If-Modified-Since": DATE},
+        "tag": {"If-None-Match": tag},
+        "nothing": {},
+    }
+    assert Validators(tag, DATE, place).conditions(asked) == expected[what_counts]
+
+
+@pytest.mark.parametrize(
     ("headers", "strong"),
     [
         ({"etag": '"a"'}, Validators('"a"')),
@@ -324,7 +355,9 @@ def test_only_what_changes_with_every_byte_is_strong(headers: Mapping[str, str],
         (Validators('"a"', DATE), {"etag": 'W/"a"'}, True),  # 304 is by weak comparison
         (Validators('W/"a"'), {"etag": '"a"'}, True),
         (Validators('"a"', DATE), {"etag": '"a"', "last-modified": LATER}, True),  # touched
-        (Validators('"a"', DATE), {"last-modified": LATER}, True),
+        (Validators('"a"', DATE), {"last-modified": LATER}, False),
+        (Validators('"a"', DATE), {"last-modified": DATE}, True),
+        (Validators('"a"'), {"last-modified": DATE}, True),
         (Validators('"a"'), {"etag": "a"}, True),  # no tag at all
         (Validators('"a"', DATE), {"etag": '"b"', "last-modified": DATE}, False),
         (Validators('"a"'), {"etag": 'W/"b"'}, False),

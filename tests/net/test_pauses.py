@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from acistore.errors import NetworkError, ServerFailed, TransferFailed
+from acistore.net.retries import Retries
 from tests.fileserver import File
 from tests.net.downloads import BODY, QUICK, UNAVAILABLE, Reader, Serve
 from tests.waiting import within
@@ -126,12 +127,37 @@ def test_a_pause_of_our_own_is_not_undone_by_one_of_the_servers(serve: Serve) ->
         assert len(served.file.heads) < 300
 
 
+# Each pause of ours (that is not really made) is longer than the window, and even the whole is less than what the
+# minimum rate would bring meanwhile.
+SLOW_BY_PAUSES = replace(QUICK, minimum_rate=40_000, rate_window=5, retry_delay=20, retries=2)
+
+
+def test_our_own_pauses_count_as_time_in_which_a_server_brings_nothing(serve: Serve) -> None:
+    with serve(File(BODY, cuts=[20_000])) as served, pytest.raises(TransferFailed, match="slower than"):
+        served.downloads.run(replace(SLOW_BY_PAUSES, retries=1))
+
+
+def test_they_do_not_count_before_the_first_byte_has_come(serve: Serve) -> None:
+    """A server that is not up yet is no slow one."""
+    with serve(File(BODY, instead=[UNAVAILABLE % b"Connection: close\r\n"] * 2)) as served:
+        assert served.downloads.run(SLOW_BY_PAUSES)[0] == BODY
+        assert sum(served.downloads.pauses) > 2 * SLOW_BY_PAUSES.rate_window
+
+
+def test_who_was_slow_once_has_no_more_tries_for_what_it_brings(serve: Serve) -> None:
+    file = File(BODY, cuts=[20_000] * 20)
+    with serve(file) as served, pytest.raises(TransferFailed, match="broke off"):
+        served.downloads.run(SLOW_BY_PAUSES)
+    assert len(file.ranges) == 3  # cut, slow, cut
+
+
 def test_who_reads_along_may_take_its_time(serve: Serve) -> None:
     def attempt(seconds: float) -> None:
         class Slow(Reader):
-            def restart(self) -> None:
-                super().restart()
-                threading.Event().wait(seconds)
+            def feed(self, data: bytes) -> None:
+                if not self.seen:
+                    threading.Event().wait(seconds)
+                super().feed(data)
 
         limits = replace(QUICK, minimum_rate=int(300_000 / seconds), rate_window=seconds / 2, retries=0)
         with serve(File(BODY)) as served:
@@ -142,4 +168,42 @@ def test_who_reads_along_may_take_its_time(serve: Serve) -> None:
                 raise AssertionError("its own time was counted") from error
             assert content == BODY
 
-    within(0.5, attempt)
+    within(0.2, attempt)
+
+
+# --- what is not the server's
+
+
+def test_what_the_reader_raises_comes_out_as_it_is(serve: Serve) -> None:
+    """It may be of the network as well (another question, which has had its tries), and is not asked again."""
+    refused = ServerFailed("the signature is not there any more")
+    refused.transient = True
+
+    class Refusing(Reader):
+        def feed(self, data: bytes) -> None:
+            raise refused
+
+    file = File(BODY)
+    with serve(file) as served:
+        served.downloads.reader_kind = Refusing
+        with pytest.raises(ServerFailed) as raised:
+            served.downloads.run()
+    assert (raised.value, raised.value.facts, len(file.heads)) == (refused, {}, 1)
+
+
+def test_who_was_called_off_has_failed_for_no_other_reason() -> None:
+    class CalledOff(BaseException):
+        pass
+
+    def pause(seconds: float) -> None:
+        raise CalledOff
+
+    with pytest.raises(CalledOff):
+        Retries(QUICK, pause=pause, decided=pytest.fail).wait(NetworkError("the connection was cut by ourselves"))
+
+
+def test_that_it_will_be_tried_again_is_told_before_the_pause() -> None:
+    told: list[object] = []
+    error = TransferFailed("it broke off")
+    Retries(QUICK, pause=told.append, decided=told.append).wait(error)
+    assert told[1] == "it broke off"

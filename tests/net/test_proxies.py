@@ -204,7 +204,7 @@ def test_a_proxy_that_wants_to_know_who_asks(environ: pytest.MonkeyPatch, scheme
     )
     with RawServer(answering(answer)) as proxy:
         environ.setenv(f"{scheme}_proxy", f"http://localhost:{proxy.port}")
-        with Client(config) as client, pytest.raises(ConnectionFailed, match="proxy wants to know") as raised:
+        with Client(config) as client, pytest.raises(ConnectionFailed, match="proxy answered 407 Proxy") as raised:
             client.get(f"{scheme}://example.com/", limit=LIMIT)
     assert "USER:PASSWORD@HOST" in (raised.value.next_step or "")
 

@@ -6,7 +6,7 @@ from email.utils import formatdate
 import pytest
 
 from acistore.config import Config
-from acistore.errors import LimitExceeded, ServerFailed, TransferFailed
+from acistore.errors import LimitExceeded, RequestRefused, ServerFailed, TransferFailed
 from acistore.net import Client, download
 from tests.fileserver import File
 from tests.net.downloads import BODY, QUICK, Serve
@@ -23,7 +23,7 @@ def test_what_had_come_completely_is_not_asked_for_again(serve: Serve) -> None:
         assert served.downloads.left() == len(BODY)
         content, transfer = served.downloads.run()
     assert content == BODY
-    assert (transfer.received, transfer.size, transfer.status) == (0, len(BODY), 200)
+    assert (transfer.received, transfer.status) == (0, 200)
     assert file.sent == len(BODY)
 
 
@@ -87,20 +87,74 @@ def test_what_is_there_and_too_large_is_not_read(serve: Serve) -> None:
         assert served.downloads.reader.seen == b""
 
 
-@pytest.mark.parametrize("is_same", [True, False])
-def test_a_redirect_is_followed_to_the_rest_if_it_is_that(serve: Serve, is_same: bool) -> None:
-    """To another mirror, say, which may have another file."""
-    file = File(BODY, cuts=[100_000])
+def _moved(to: str | None) -> list[bytes]:
+    """The answers before that of the file."""
+    return [f"HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()] if to else []
+
+
+@pytest.mark.parametrize(
+    "validators", [{"etag": ""}, {"etag": None, "last_modified": LAST_WEEK}], ids=["tag", "date"]
+)
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(None, "/1.0/app"), ("/1.0/app", "/2.0/app"), ("/1.0/app", None)],
+)
+def test_what_a_redirect_leads_to_is_not_the_rest_of_what_was_elsewhere(
+    serve: Serve, validators: dict[str, str | None], first: str | None, then: str | None
+) -> None:
+    """Whatever its validators say: those of two files may well be the same."""
+    file = File(BODY, cuts=[100_000], instead=_moved(first), **validators)  # type: ignore[arg-type]
     with serve(file) as served:
         with pytest.raises(TransferFailed):
             served.downloads.run(replace(QUICK, retries=0))
-        if not is_same:
-            file.replace(BODY[::-1])
-        file.instead = [b"HTTP/1.1 302 Found\r\nLocation: /mirror\r\nContent-Length: 0\r\n\r\n"]
+        tag = file.etag
+        file.replace(BODY[::-1])
+        file.etag = tag
+        file.instead = _moved(then)
+        assert served.downloads.left() == 100_000
         assert served.downloads.run(replace(QUICK, retries=0))[0] == file.body
-    assert file.ranges[1:] == ["bytes=100000-"] * 2
-    assert file.heads[-1].startswith(b"GET /mirror ")
-    assert file.sent == len(BODY) + (0 if is_same else 100_000)
+    assert file.ranges[-1] is None
+    assert b"If-Range" not in file.heads[-1]
+
+
+def test_a_place_that_was_asked_for_no_part_can_not_send_one(serve: Serve) -> None:
+    file = File(BODY, cuts=[100_000])
+    assert file.etag
+    with serve(file) as served:
+        with pytest.raises(TransferFailed):
+            served.downloads.run(replace(QUICK, retries=0))
+        file.instead = [*_moved("/2.0/app"), _part(100_000, len(BODY), BODY[100_000:], file.etag)]
+        with pytest.raises(ServerFailed, match="206"):
+            served.downloads.run()
+        file.instead = [*_moved("/2.0/app"), b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n"]
+        with pytest.raises(RequestRefused):
+            served.downloads.run()
+
+
+@pytest.mark.parametrize("then", ["/mirror", "/mirror?for=you"])
+@pytest.mark.parametrize("first", ["/mirror", "/mirror?for=me"])
+def test_the_rest_is_asked_of_the_place_that_redirects_led_to(serve: Serve, first: str, then: str) -> None:
+    """A signed URL has another query each time, which is written down nowhere; by an entity tag it is known."""
+    file = File(BODY, cuts=[100_000], instead=_moved(first))
+    with serve(file) as served:
+        with pytest.raises(TransferFailed):
+            served.downloads.run(replace(QUICK, retries=0))
+        with served.downloads.spool() as spool:
+            assert spool.note
+            assert "for=me" not in str(spool.note)
+        file.instead = _moved(then)
+        assert served.downloads.run(replace(QUICK, retries=0))[0] == BODY
+    assert file.heads[-1].startswith(f"GET {then} ".encode())
+    assert file.ranges[2:] == [None, "bytes=100000-"]  # whoever redirects is asked for no part
+    assert file.sent == len(BODY)
+
+
+def test_a_date_says_nothing_of_what_has_another_query(serve: Serve) -> None:
+    file = File(BODY, cuts=[100_000], instead=_moved("/app?version=1"), etag=None, last_modified=LAST_WEEK)
+    with serve(file) as served:
+        with pytest.raises(TransferFailed):
+            served.downloads.run(replace(QUICK, retries=0))
+        assert served.downloads.left() == 0
 
 
 def test_a_server_that_sends_short_parts_is_asked_for_the_next(serve: Serve) -> None:

@@ -24,7 +24,6 @@ def test_a_server_that_cuts_at_random_points_is_worn_down(serve: Serve, seed: in
     with serve(file) as served:
         content, transfer = served.downloads.run(replace(QUICK, retries=12))
     assert content == BODY
-    assert transfer.size == len(BODY)
     assert transfer.disturbed
 
 

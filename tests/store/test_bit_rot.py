@@ -51,7 +51,9 @@ def put(store: Store, archive: bytes, url: str, *, latest: bool = False) -> None
         Admission("verified", WHEN, *who, "R <r@example.com>", "root", bytes(64), WHEN, WHEN, url, ("tls",))
         for who in signers
     ]
-    remote = Remote(url, "example.com/app", url + ".asc", '"tag"', "Thu, 29 Feb 2024", 60, WHEN)
+    remote = Remote(
+        url, "example.com/app", url + ".asc", '"tag"', "Thu, 29 Feb 2024", 60, WHEN, place=url + "/1.0?"
+    )
     rule = always if latest else None
     store.add(io.BytesIO(archive), admit=lambda _id, _manifest: admissions, remote=remote, latest=rule)
 
@@ -192,7 +194,8 @@ STATEMENTS = (
     "UPDATE alembic_version SET version_num = '0001'",
     "UPDATE alembic_version SET version_num = '0002'",
     "UPDATE alembic_version SET version_num = '0003'",
-    "UPDATE alembic_version SET version_num = '0005'",
+    "UPDATE alembic_version SET version_num = '0004'",
+    "UPDATE alembic_version SET version_num = '0006'",
     "UPDATE image SET pinned = 1 - pinned",
     "UPDATE image SET latest = 1",
     "UPDATE image SET last_used_at = last_used_at + 1",
@@ -228,6 +231,7 @@ STATEMENTS = (
     "UPDATE pack SET name = '../' || name",
     "UPDATE pack SET name = CAST(name AS BLOB)",
     "UPDATE remote SET etag = NULL",
+    "UPDATE remote SET place = 'https://example.net/'",
     "UPDATE remote SET max_age = 'x'",
     "UPDATE remote SET signature_etag = 'x'",
     "UPDATE remote SET signature_last_modified = 'x'",

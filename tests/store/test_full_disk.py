@@ -11,6 +11,7 @@ from acistore.errors import DiskFull
 from acistore.store import Store, StoredImage
 from acistore.store.workspace import RESERVE
 from tests.cli.running import spawn
+from tests.fileserver import File
 from tests.images import image
 from tests.mounts import MIB, PAGE, Place, command, fill, make_room, on_a_disk, room
 from tests.store.conftest import add, exported, files_in
@@ -108,6 +109,19 @@ def test_a_download_that_does_not_fit_is_refused_before_its_first_byte(place: Pl
     assert size_of(ran.error["facts"]["needed"]) == size
     assert abs(size_of(ran.error["facts"]["free"]) - MIB) < 64 * PAGE
     is_whole(place, OTHER)
+
+
+@on_a_disk(size=32 * MIB)
+def test_what_is_there_of_a_download_needs_no_room(place: Place) -> None:
+    """It breaks off, and for the rest there is room, which there would not be for the whole again."""
+    stored(place, OTHER)
+    fill(place.disk, but=4 * MIB)
+    file = File(bytes(3 * MIB), cuts=[2 * MIB])
+    with RawServer(file.serve) as server:
+        at_once = ("--limits-retry-delay", "1ms", "--insecure-options", "image,http")
+        ran = spawn("--json", "-q", *at_once, "fetch", f"{server.url}app.aci")
+    assert ran.error["kind"] == "ArchiveRefused", ran  # no image, but it has come
+    assert file.ranges[1] == f"bytes={2 * MIB}-"
 
 
 @on_a_disk(size=32 * MIB)

@@ -44,7 +44,8 @@ def filled(directory: Path) -> Path:
                 for each in ("cd", "ab")
             ],
             remote=Remote(
-                "https://example.com/app", None, None, '"tag"', None, 60, WHEN, 'W/"signature"', "a date"
+                *("https://example.com/app", None, None, '"tag"', None, 60, WHEN, 'W/"signature"', "a date"),
+                *("https://cdn.example.net/app?", "https://cdn.example.net/app.asc"),
             ),
             latest=always,
         )

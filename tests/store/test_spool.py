@@ -44,6 +44,19 @@ def test_what_broke_off_is_there_the_next_time(store: Store) -> None:
     assert left(store) == (b"half", NOTE)
 
 
+def test_what_others_left_is_not_what_was_on_its_way_here(store: Store, directory: Path) -> None:
+    broken_off(store)
+    with Store.open(directory) as later:
+        kept = [store.spool.is_kept, later.spool.is_kept]
+        broken_off(later, url=f"{URL}?else", keep=False)
+        kept.append(later.spool.is_kept)
+        broken_off(later)
+        kept.append(later.spool.is_kept)
+        later.spool.forget(URL)
+        kept.append(later.spool.is_kept)
+    assert kept == [True, False, False, True, False]
+
+
 def test_the_next_bytes_go_behind_those_that_are_there(store: Store) -> None:
     broken_off(store)
     with store.spool.file(URL, waiting=pytest.fail, resume=True) as file:

@@ -152,18 +152,23 @@ def sources(database: Path) -> list[dict[str, object]]:
         return [{name: value for name, value in row.items() if name != "checksum"} for row in rows]
 
 
-def test_sources_of_revision_0002_know_nothing_of_their_signatures_yet(directory: Path) -> None:
-    before = sources(unpacked("0002", directory))
+@pytest.mark.parametrize("revision", ["0002", "0004"])
+def test_sources_of_earlier_revisions_know_less(directory: Path, revision: str) -> None:
+    """Nothing of their signatures up to 0002, and not where redirects have led up to 0004."""
+    before = sources(unpacked(revision, directory))
     Store.open(directory).close()
-    unknown = {"signature_etag": None, "signature_last_modified": None}
-    assert sources(directory / "acistore.db") == [row | unknown for row in before]
-    assert {"é☃" in str(row["etag"]) for row in before} == {True, False}
+    unknown = ["place", "signature_place"]
+    unknown += ["signature_etag", "signature_last_modified"] if revision == "0002" else []
+    assert sources(directory / "acistore.db") == [row | dict.fromkeys(unknown) for row in before]
+    assert not any(name in row for row in before for name in unknown)
+    assert {"é☃" in str(row) for row in before} == {True, False}
 
 
+@pytest.mark.parametrize("revision", ["0002", "0004"])
 @pytest.mark.parametrize("change", ["etag = 'damaged'", "checksum = x'0011223344556677'"])
-def test_an_upgrade_does_not_make_damage_right(directory: Path, change: str) -> None:
+def test_an_upgrade_does_not_make_damage_right(directory: Path, change: str, revision: str) -> None:
     url = "https://example.com/app1.aci"
-    with closing(sqlite3.connect(unpacked("0002", directory))) as database, database:
+    with closing(sqlite3.connect(unpacked(revision, directory))) as database, database:
         assert database.execute(f"UPDATE remote SET {change} WHERE url = ?", [url]).rowcount == 1
     with Store.open(directory) as store:
         assert [each.what for each in store.verify().damaged] == [

@@ -17,7 +17,7 @@ from acistore.net.credentials import files
 from acistore.net.credentials.kinds import AwsKey, Basic, Bearer, Credential, Secret
 from acistore.net.credentials.netrc_file import read_netrc
 from acistore.net.credentials.rkt import DIRECTORY, read_directory
-from acistore.net.hosts import for_host, key_of
+from acistore.net.hosts import for_host
 
 
 class Credentials:
@@ -48,14 +48,13 @@ def _read(config: Config) -> dict[str, Credential]:
     for directory in (config.system_config, config.local_config, config.user_config):
         found |= read_directory(directory / DIRECTORY, ours=directory == config.user_config)
     for host in reversed(config.hosts):
-        name = key_of(host)
         try:
             secret = _from_table(host)
         except ValueError as error:
             raise ConfigError(f"{host.origin}: hosts: {host.name}: {error}") from None
         if secret is not None:
             files.warn_if_open(Path(host.origin))
-            found[name] = Credential(secret, host.origin)
+            found[host.name] = Credential(secret, host.origin)
     return found
 
 

@@ -17,6 +17,11 @@ log = log_of("acistore.net.credentials")
 
 DIRECTORY = "auth.d"
 
+_EXAMPLE = (
+    '{"rktKind": "auth", "rktVersion": "v1", "domains": ["HOST"], "type": "basic",'
+    ' "credentials": {"user": "USER", "password": "PASSWORD"}}'
+)
+
 
 def read_directory(directory: Path, *, ours: bool) -> dict[str, Credential]:
     """The credentials in an `auth.d` by host (as `hosts.host_key` has it).
@@ -74,12 +79,16 @@ def _read(path: Path, content: bytes) -> Iterator[tuple[str, Secret]]:
     secret = _secret(path, document)
     domains = _get(document, "domains")
     if not isinstance(domains, list) or not domains:
-        raise ConfigError(f"{path}: domains: not a list of hosts")
+        raise _malformed(f"{path}: domains: not a list of hosts")
     for number, domain in enumerate(domains):
         try:
             yield host_key(domain if isinstance(domain, str) else ""), secret
         except ValueError as error:
-            raise ConfigError(f"{path}: domains[{number}]: {error}") from None
+            raise _malformed(f"{path}: domains[{number}]: {error}") from None
+
+
+def _malformed(reason: str) -> ConfigError:
+    return ConfigError(reason, next_step=f"write it as {_EXAMPLE}")
 
 
 def _parsed(path: Path, content: bytes) -> object:
@@ -91,7 +100,7 @@ def _parsed(path: Path, content: bytes) -> object:
         where = f", line {error.lineno} column {error.colno}"
     except (ValueError, RecursionError):
         pass
-    raise ConfigError(f"{path}: not JSON{where}")
+    raise _malformed(f"{path}: not JSON{where}")
 
 
 def _secret(path: Path, document: Mapping[str, object]) -> Secret:
@@ -111,13 +120,13 @@ def _secret(path: Path, document: Mapping[str, object]) -> Secret:
                     _text(given, "awsRegion", where) or None,
                 )
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    raise ConfigError(f"{path}: type: not one of basic, oauth, aws")
+        raise _malformed(f"{where}: {error}") from None
+    raise _malformed(f"{path}: type: not one of basic, oauth, aws")
 
 
 def _object(value: object, where: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: not a JSON object")
+        raise _malformed(f"{where}: not a JSON object")
     return value
 
 
@@ -125,7 +134,7 @@ def _text(document: Mapping[str, object], key: str, where: str) -> str:
     """The text under a key; "" where there is none."""
     value = _get(document, key)
     if not isinstance(value, str | None):
-        raise ConfigError(f"{where}: {key}: not a text")
+        raise _malformed(f"{where}: {key}: not a text")
     return value or ""
 
 

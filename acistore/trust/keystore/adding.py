@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from acistore.errors import KeyRefused
+from acistore.errors import KeyRefused, raising
 from acistore.fingerprints import normal_fingerprint, option_fingerprint, shown_fingerprint
 from acistore.trust.keys import PublicKey
 from acistore.trust.keystore.arriving import Arrival, Coming, arrivals
@@ -67,7 +67,7 @@ def check_size(key: PublicKey, largest: int, source: str) -> None:
         raise KeyRefused(
             f"key {shown} is too large: its file would have more than {largest} bytes",
             facts={"from": source} if source else None,
-            next_step="if it is meant to be so: acistore --limits-key-size …",
+            next_step=raising("limits.key_size"),
         )
 
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from acistore.errors import FileUnusable, KeyRefused
+from acistore.errors import FileUnusable, KeyRefused, raising
 from acistore.fingerprints import shown_fingerprint
 from acistore.trust.keys import KeyBlock, Layer, Place, PublicKey
 from acistore.trust.keystore.changes import Change
@@ -131,7 +131,7 @@ def renewal(
         raise KeyRefused(
             f"key {shown_fingerprint(fingerprint)} can't be renewed: with what is new it is too large",
             facts={"its file": f"{len(key.block.as_file)} bytes, of at most {largest}"},
-            next_step="if it is meant to be so: acistore --limits-key-size …",
+            next_step=raising("limits.key_size"),
         )
     return Renewal(key, tuple(news), tuple(change.place for change in changes)), changes
 

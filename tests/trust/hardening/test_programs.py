@@ -2,7 +2,6 @@
 
 import io
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from acistore.trust.openpgp.gpg import Keyring
 from acistore.trust.openpgp.packets import read_key_blocks, read_signatures
 from tests.gpg import KeyMaker, SigningKey
 from tests.hostile.measured import measured
+from tests.programs import command_lines
 from tests.trust.hardening.conftest import IMAGE, Operator, Pretend
 from tests.trust.hardening.forging import CERTIFY, ENCRYPT, Pair, ed25519, public_key, rsa, signed, subkey
-from tests.trust.openpgp.test_program import command_lines
 
 MIB = 1 << 20
 STAGES = ("--list-config", "--import", "--verify")
@@ -209,10 +208,8 @@ def test_gpg_that_hangs(
     operator.trusts_pair(alice)
     nap = f"86400.{os.getpid()}3"
     pretend(at(stage, how.format(nap=nap)))
-    start = time.monotonic()
     error = refuses_to_judge(operator, alice)
     assert "hangs" in str(error["message"])
-    assert time.monotonic() - start < 20
     assert not [line for line in command_lines() if nap.encode() in line]
     assert list(scratch.iterdir()) == []
 

@@ -13,6 +13,7 @@ from tests.cli.running import COMMAND, Ran, environment
 from tests.fetch.conftest import HOST, NAME
 from tests.gpg import KeyMaker, SigningKey
 from tests.mounts import Place, command, fill, make_read_only, on_a_disk
+from tests.programs import command_lines
 from tests.trust.hardening.conftest import IMAGE, SIGNATURE, Operator
 from tests.trust.hardening.forging import (
     DAY,
@@ -26,7 +27,6 @@ from tests.trust.hardening.forging import (
     subkey,
     subpacket,
 )
-from tests.trust.openpgp.test_program import command_lines
 
 BEFORE = LONG_AGO + DAY
 

@@ -15,6 +15,7 @@ from acistore.trust.openpgp.results import read_results
 from acistore.trust.signatures import Status
 from tests.conftest import LONG_AGO
 from tests.gpg import KeyMaker, SigningKey
+from tests.programs import command_lines
 
 DATA = b"an image"
 
@@ -26,16 +27,6 @@ def put_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) ->
     gpg.write_text(f'#!/bin/sh\nreal() {{ exec {shutil.which("gpg")} "$@"; }}\n{script}\n')
     gpg.chmod(0o755)
     monkeypatch.setenv("PATH", f"{gpg.parent}:{os.environ['PATH']}")
-
-
-def command_lines() -> list[bytes]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            found.append((process / "cmdline").read_bytes().replace(b"\0", b" "))
-        except OSError:
-            continue
-    return found
 
 
 def test_environment_of_the_user_does_not_matter(

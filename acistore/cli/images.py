@@ -162,8 +162,8 @@ def fetch(
                 for outcome in outcomes:
                     with put_away(progress):
                         results.take(outcome)
-                    if len(images) > 1:
-                        progress.step(results.told(outcome))
+                    if len(images) > 1 and not isinstance(outcome.result, Exception):
+                        progress.step(f"{outcome.wanted} is in the store ({results.done} of {len(images)})")
             except BaseException as end:
                 if not isinstance(end, Exception):
                     outcomes.close()
@@ -197,11 +197,10 @@ class _Results:
         self._printed = 0
         self._closed = False
 
-    def told(self, outcome: "acistore.Outcome") -> str:
-        """That an image is done, and how many are."""
-        what = "failed" if isinstance(outcome.result, Exception) else "is in the store"
-        done = len(self._fetched) + len(self._codes)
-        return f"{self._images[outcome.position]} {what} ({done} of {len(self._images)})"
+    @property
+    def done(self) -> int:
+        """How many have come or failed."""
+        return len(self._fetched) + len(self._codes)
 
     def take(self, outcome: "acistore.Outcome") -> None:
         """Prints what can be printed now."""

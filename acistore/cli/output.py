@@ -255,9 +255,7 @@ def _told_facts(error: AcistoreError) -> dict[str, str]:
     told: dict[str, str] = {}
     for label, value in error.facts.items():
         short = _told(label)
-        while short in told:
-            short += "…"
-        told[short] = _told(value, _LONGEST_FACT)
+        told[f"{short} ({len(told) + 1})" if short in told else short] = _told(value, _LONGEST_FACT)
     return told
 
 

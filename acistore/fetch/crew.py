@@ -46,9 +46,13 @@ class Recall:
         if self._is_off:
             return  # somebody is at it: maybe the one whom a signal handler has interrupted, and who goes on then
         self._is_off = True
-        self._event.set()
-        for wake in tuple(self._wake):
-            wake()
+        try:
+            self._event.set()
+            for wake in tuple(self._wake):
+                wake()
+        except BaseException:  # Ctrl-C, say: whoever calls it off again has to do it
+            self._is_off = False
+            raise
 
     @contextmanager
     def holding(self, lock: threading.Lock) -> Iterator[None]:

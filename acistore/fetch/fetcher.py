@@ -175,7 +175,8 @@ class Fetcher:
                     for position, each in tuple(todo.items()):
                         result = each if isinstance(each, Exception) else tree.result(each)
                         if result is not None:
-                            recall.check()  # else it may be a failure that is none of its own
+                            if isinstance(result, Exception):
+                                recall.check()  # it may be a failure that is none of its own
                             yield Outcome(position, wanted[position], result)
                             del todo[position]
                     while crew.has_room and (needed := tree.next()) is not None:

@@ -142,6 +142,11 @@ class ImageFetcher:
                 self._keep_one(failures)
                 if not endpoint.page:
                     self._mirrors.failed(endpoint, error)
+            except AcistoreError as error:  # no other place would do better
+                failures.add(endpoint.image_url, error)
+                self._keep_one(failures)
+                self._tell_of_kept(error, *failures.urls)
+                raise
             else:
                 for url in failures.urls:
                     self._store.spool.forget(url)

@@ -68,11 +68,12 @@ class Validators:
         So where there is one it may be another one than before, and only a strong tag counts, which is made from
         the content as a rule. Files that differ in the query alone may well have the same date, or weak tag.
         """
-        if place == self.place and not (place or "").endswith("?"):
+        if place != self.place:
+            return Validators()
+        if not (place or "").endswith("?"):
             return self
-        is_near = place and self.place and place.removesuffix("?") == self.place.removesuffix("?")
         is_strong = self.etag and not self.etag.startswith("W/")
-        return Validators(self.etag, None, self.place) if is_near and is_strong else Validators()
+        return Validators(self.etag, None, self.place) if is_strong else Validators()
 
     def conditions(self, place: str | None = None) -> dict[str, str]:
         """The request headers that ask for a 304 while nothing has changed at a place. What is no validator,

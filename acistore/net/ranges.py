@@ -15,15 +15,15 @@ _CONTENT_RANGE = re.compile(r"(?i:bytes) (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|
 def note_of(headers: Mapping[str, str], length: int | None, place: str | None = None) -> Mapping[str, str] | None:
     """What is needed to go on with what comes now from a place (as in `Validators`); None where nothing tells it
     from any other content."""
-    strong = strong_validators(headers)
-    validators = Validators(strong.etag, strong.last_modified, place).at(place)
-    note = {
+    validators = strong_validators(headers)
+    given = {
         "etag": validators.etag,
         "last_modified": validators.last_modified,
         "place": place,
         "length": None if length is None else str(length),
     }
-    return {name: value for name, value in note.items() if value} if validators else None
+    note = {name: value for name, value in given.items() if value}
+    return note if _of_part(note, place) else None
 
 
 def noted(note: Mapping[str, str]) -> Validators:
@@ -34,13 +34,13 @@ def noted(note: Mapping[str, str]) -> Validators:
 def asking_for_rest(here: int, note: Mapping[str, str], place: str | None = None) -> dict[str, str]:
     """The request headers that ask a place for what follows the first `here` bytes, or else the whole; none where
     they are from another one."""
-    conditions = noted(note).conditions(place)
+    conditions = _of_part(note, place).conditions()
     return {"Range": f"bytes={here}-", "If-Range": next(iter(conditions.values()))} if conditions else {}
 
 
 def is_same(note: Mapping[str, str], headers: Mapping[str, str], place: str | None = None) -> bool:
     """Whether a whole from a place is what a part of is there, by its strong validator."""
-    known, validators = noted(note).at(place), strong_validators(headers)
+    known, validators = _of_part(note, place), strong_validators(headers)
     if known.etag or validators.etag:
         return known.etag == validators.etag
     return validators.last_modified is not None and known.last_modified == validators.last_modified
@@ -77,6 +77,23 @@ def size_of_whole(note: Mapping[str, str], headers: Mapping[str, str]) -> int | 
         return None
     known = note.get("length", "") if match[3] == "*" else match[3]
     return int(known) if known.isdecimal() else int(match[2]) + 1
+
+
+def _of_part(note: Mapping[str, str], place: str | None) -> Validators:
+    """The strong validators of what is there that a place can be asked by for the rest.
+
+    Once the length is known, too, a tag counts at any place (redirects may lead to another mirror each time), and
+    a date whatever the query is (a signed URL): a download that began again with each try might never end, while
+    two files that nothing of this tells apart don't fit their signature, and come once more in one piece.
+    """
+    known = noted(note)
+    if "length" not in note:
+        valid = known.at(place)
+        return Validators(valid.etag, valid.last_modified)
+    if known.etag:
+        return Validators(known.etag)
+    is_same = (place or "").removesuffix("?") == (known.place or "").removesuffix("?")
+    return Validators(None, known.last_modified) if is_same else Validators()
 
 
 def _content_range(headers: Mapping[str, str]) -> re.Match[str] | None:

@@ -384,7 +384,7 @@ def _now() -> datetime:
 def _stored(image: object) -> StoredImage:
     """The image itself. Raises TypeError for anything else, such as a name or what a fetch returns."""
     if not isinstance(image, StoredImage):
-        raise TypeError(f"an image of the store (ImageID or StoredImage) is needed, not {type(image).__name__}")
+        raise TypeError(f"an image of the store (StoredImage) is needed, not {type(image).__name__}")
     return image
 
 

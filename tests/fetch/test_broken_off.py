@@ -20,7 +20,7 @@ from acistore.errors import (
     UntrustedSigner,
 )
 from acistore.trust.keystore.store import TrustStore
-from tests.fetch.conftest import HOST, LARGE, Operator, Unsteady, app, served
+from tests.fetch.conftest import HOST, LARGE, NAME, Operator, Unsteady, app, served
 from tests.fileserver import File
 from tests.gpg import SigningKey
 
@@ -183,7 +183,11 @@ def test_what_has_come_stays_when_something_here_is_broken(unsteady: Unsteady, t
 def test_what_has_come_stays_when_gpg_dies(
     unsteady: Unsteady, trusting: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And of what came from several places only the most."""
     file, _ = unsteady.publish(LARGE)
+    other, _ = unsteady.publish(LARGE, "other.aci")
+    other.cuts = [len(other.body) // 2] * 10
+    unsteady.page(unsteady.url("other.{ext}"), unsteady.url("app.{ext}"))
     gpg = tmp_path / "bin/gpg"
     gpg.parent.mkdir()
     gpg.write_text(f'#!/bin/sh\ncase "$*" in *--verify*) kill -9 $$; esac\nexec {shutil.which("gpg")} "$@"\n')
@@ -192,8 +196,10 @@ def test_what_has_come_stays_when_gpg_dies(
     with monkeypatch.context() as patch:
         patch.setenv("PATH", str(gpg.parent), prepend=os.pathsep)
         trusting.trust = TrustStore.open(trusting.config)
-        with pytest.raises(ProgramMissing):
-            trusting.fetch(unsteady.url())
+        with pytest.raises(ProgramMissing) as raised:
+            trusting.fetch(NAME)
+    assert trusting.partials() == [len(file.body)]
+    assert raised.value.facts["kept"].startswith(f"{len(file.body)} bytes")
     trusting.trust = trust
     trusting.fetch(unsteady.url())
     assert file.sent == len(file.body)

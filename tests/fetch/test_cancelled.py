@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from acistore.errors import Cancelled
-from acistore.fetch import Fetcher, crew
+from acistore.fetch import Fetched, Fetcher, crew
 from acistore.net.client import Client
 from acistore.progress import Silent
 from tests.fetch.conftest import Operator, Unsteady, app
@@ -75,6 +75,34 @@ def test_results_that_were_there_already_are_not_handed_out_any_more(
     fetcher.cancel()
     with pytest.raises(Cancelled):
         next(outcomes)
+
+
+def test_an_image_that_has_come_is_told_all_the_same(unsteady: Unsteady, trusting: Operator) -> None:
+    unsteady.publish(app())
+    fetcher = Fetcher(trusting.store, trusting.trust, trusting.config)
+    outcomes = fetcher.fetch_all([unsteady.url(), unsteady.url()])
+    next(outcomes)
+    fetcher.cancel()
+    assert isinstance(next(outcomes).result, Fetched)
+    with pytest.raises(StopIteration):
+        next(outcomes)
+
+
+def test_who_is_interrupted_in_cancelling_can_cancel_again() -> None:
+    woken: list[int] = []
+
+    def wake() -> None:
+        woken.append(len(woken))
+        if len(woken) == 1:
+            raise KeyboardInterrupt
+
+    recall = crew.Recall()
+    recall.wakes(wake)
+    with pytest.raises(KeyboardInterrupt):
+        recall.call_off()
+    recall.call_off()
+    recall.call_off()
+    assert woken == [0, 1]
 
 
 @pytest.mark.parametrize("busy", ["while it is cancelled", "while it ends"])

@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from acistore.errors import ServerFailed
+from acistore.errors import ServerFailed, TransferFailed
 from tests.fetch.conftest import LABELS, NAME, Operator, Unsteady
 from tests.fileserver import File, Redirect
 from tests.images import image
@@ -61,6 +61,19 @@ def test_another_release_with_the_validators_of_the_last_one_is_fetched(
     fetched = trusting.fetch(latest.url)
     assert (fetched.labels["version"], fetched.reused) == ("2.0", False)
     assert conditional(*new) == [False, False]
+
+
+def test_half_of_a_release_and_half_of_another_that_looks_the_same_never_make_one(
+    latest: Latest, trusting: Operator
+) -> None:
+    (old, _), (new, _) = latest.release("1.0"), latest.release("2.0")
+    assert len(old.body) == len(new.body)
+    old.cuts = [len(old.body) // 2, *[0] * 10]
+    latest.leads_to("1.0")
+    with pytest.raises(TransferFailed):
+        trusting.fetch(latest.url)
+    latest.leads_to("2.0")
+    assert trusting.fetch(latest.url).labels["version"] == "2.0"
 
 
 def test_what_redirects_lead_to_costs_a_304_for_each_while_it_is_the_same(

@@ -306,8 +306,8 @@ def test_both_conditions_are_sent_and_none_without_validators() -> None:
         ("https://a.com/", "http://a.com/", "nothing"),
         # Of a query it is known that there was one, and no more.
         ("https://a.com/?", "https://a.com/?", "tag"),
-        ("https://a.com/?", "https://a.com/", "tag"),
-        ("https://a.com/", "https://a.com/?", "tag"),
+        ("https://a.com/?", "https://a.com/", "nothing"),
+        ("https://a.com/", "https://a.com/?", "nothing"),
         ("https://a.com/?", "https://b.com/?", "nothing"),
     ],
 )

@@ -86,11 +86,11 @@ class File:
         for position in range(0, len(body), _CUT_SIZE):
             piece = body[position : position + _CUT_SIZE]
             if cut is not None and position + len(piece) > cut:
-                connection.sendall(piece[: max(0, cut - position)])
                 self.sent += max(0, cut - position)
+                connection.sendall(piece[: max(0, cut - position)])
                 return None
+            self.sent += len(piece)  # before the other side can have it, and look
             connection.sendall(piece)
-            self.sent += len(piece)
         return None
 
     def _is_known(self, head: bytes) -> bool:

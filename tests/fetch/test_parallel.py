@@ -33,11 +33,10 @@ class Counted:
         with self._lock:
             self._inside += 1
             self.most = max(self.most, self._inside)
-        try:
-            self._site(connection, head)
-        finally:
-            with self._lock:
-                self._inside -= 1
+        threading.Event().wait(0.05)  # for others to come
+        with self._lock:
+            self._inside -= 1  # before the other side has the answer, and asks for the next
+        self._site(connection, head)
 
 
 class Gate:

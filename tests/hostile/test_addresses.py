@@ -56,7 +56,7 @@ def test_behind_a_dead_address_there_is_time_for_the_next(island: Island) -> Non
     with (
         island.serve(whole(b"there"), PUBLIC) as server,
         nobody_accepting("127.1.0.1", server.port),
-        Client(Config(limits=Limits(connect_timeout=3, retries=0))) as client,
+        Client(Config(limits=Limits(connect_timeout=8, retries=0))) as client,
     ):
         first = socket.getaddrinfo("localhost", server.port, type=socket.SOCK_STREAM)[0]
         assert first[4][0] == "127.1.0.1"

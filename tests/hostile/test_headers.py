@@ -91,7 +91,8 @@ def test_a_proxy_that_means_harm_is_given_up_and_told(
         monkeypatch.setenv("https_proxy", f"http://localhost:{proxy.port}")
         limits = {"connect_timeout": "300ms", "deadline": "500ms"}
         error = victim.fails(ConnectionFailed, ServerFailed, TransferFailed, TLSFailed, limits=limits)
-        assert all(head.startswith(b"CONNECT example.com:443 ") for head in proxy.requests)
+        asked = [head for head in proxy.requests if head]  # nothing, when the time was over before
+        assert all(head.startswith(b"CONNECT example.com:443 ") for head in asked)
     assert f"localhost:{proxy.port}" in error.facts["way"]
     assert victim.contacts() == set()
 

@@ -56,6 +56,8 @@ from acistore.trust.policy import Verdict
 
 log = log_of(__name__)
 
+# After these another place may do better.
+_FAULTS_OF_A_PLACE = (NotTrusted, NetworkError, NotFound, ArchiveRefused)
 # Times that a server is asked again because others removed what it said had not changed.
 REPEATS = 5
 _NOTHING_KEPT = "nothing; its server gives no strong ETag or Last-Modified, by which it could be gone on with"
@@ -135,18 +137,16 @@ class ImageFetcher:
                 if not is_url(endpoint.image_url):
                     raise InsecureTransport(f"{endpoint.image_url} is neither https nor http, and is not fetched")
                 fetched = self._from_remote(_place(endpoint, signature), asked)
-            except (NotTrusted, NetworkError, NotFound, ArchiveRefused) as error:
+            except AcistoreError as error:
+                failures.add(endpoint.image_url, error)
+                self._keep_one(failures)
+                if not isinstance(error, _FAULTS_OF_A_PLACE):
+                    self._tell_of_kept(error, *failures.urls)
+                    raise
                 why = error.message if endpoint.image_url in error.message else f"{endpoint.image_url}: {error}"
                 self._decide(asked, "next place", why, url=endpoint.image_url)
-                failures.add(endpoint.image_url, error)
-                self._keep_one(failures)
                 if not endpoint.page:
                     self._mirrors.failed(endpoint, error)
-            except AcistoreError as error:  # no other place would do better
-                failures.add(endpoint.image_url, error)
-                self._keep_one(failures)
-                self._tell_of_kept(error, *failures.urls)
-                raise
             else:
                 for url in failures.urls:
                     self._store.spool.forget(url)

@@ -82,5 +82,5 @@ class Held:
         if asked.name is None:
             known = self._store.remote(asked.shown)
             return [(known[1], known[0])] if known else []
-        name = ImageName.parse(asked.name.name) if asked.image_id else asked.name
+        name = ImageName(asked.name.name) if asked.image_id else asked.name
         return [(image, None) for image in self._store.matches(name) if asked.fits(image.id, image.manifest)]

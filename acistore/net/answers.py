@@ -20,7 +20,6 @@ NOTHING_THERE = frozenset({404, 410})
 # refuses a signature for another region, and a session that is over. To others nginx says so who asks for a client
 # certificate.
 _DEPENDS_ON_WHO_ASKS = frozenset({400, 401, 403})
-_WANTS_CERTIFICATE = "if this host asks for a client certificate: client_certificate in [[hosts]] of acistore.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def not_found(url: str, status: int, access: Access | None = None) -> ResourceNo
     error = kind(f"{url}: the server answered {phrase(status)}")
     if access and status in _DEPENDS_ON_WHO_ASKS:
         error.facts["credentials"] = access.told
-        error.next_step = access.next_step if access.sent or status != 400 else _WANTS_CERTIFICATE
+        error.next_step = access.next_step if access.sent or status != 400 else failures.CERTIFICATE_STEP
     return error
 
 

@@ -46,6 +46,7 @@ _WANTS_CERTIFICATE = frozenset(
         "TLSV1_ALERT_ACCESS_DENIED",
     }
 )
+CERTIFICATE_STEP = "if the server asks for a client certificate: client_certificate in [[hosts]] of acistore.toml"
 # How httpcore, and h11 below it, say that the other side has ended the connection too early.
 _HUNG_UP = re.compile(r"disconnected without sending a response|closed connection without sending complete")
 # How h11 quotes what it can't read; our own secret may stand in it, where the other side has sent it back.
@@ -192,7 +193,7 @@ def _tls_step(reason: str | None) -> str | None:
     if reason == "SSLV3_ALERT_CERTIFICATE_EXPIRED":
         return "renew the client certificate that [[hosts]] of acistore.toml names for this host"
     if reason in _WANTS_CERTIFICATE:
-        return "if the server asks for a client certificate: client_certificate in [[hosts]] of acistore.toml"
+        return CERTIFICATE_STEP
     if reason in _OTHER_PROTOCOL:
         return "ask whoever runs the server for TLS 1.2 or newer on this port"
     return None

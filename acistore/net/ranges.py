@@ -92,8 +92,8 @@ def _of_part(note: Mapping[str, str], place: str | None) -> Validators:
         return Validators(valid.etag, valid.last_modified)
     if known.etag:
         return Validators(known.etag)
-    is_same = (place or "").removesuffix("?") == (known.place or "").removesuffix("?")
-    return Validators(None, known.last_modified) if is_same else Validators()
+    is_near = (place or "").removesuffix("?") == (known.place or "").removesuffix("?")
+    return Validators(None, known.last_modified) if is_near else Validators()
 
 
 def _content_range(headers: Mapping[str, str]) -> re.Match[str] | None:
